@@ -1,0 +1,100 @@
+"""Spatial transformer of the UNets: reference attention and one-token cross-attention.
+
+Axes: b batch, f frames, h w latent rows and columns, l = h*w tokens, m reference tokens, d width.
+"""
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention import FeedForward
+from diffusers.models.attention_processor import Attention
+from torch import nn
+
+from ..config import UNetConfig
+from .frames import repeat_frames
+
+
+class ReferenceAttention(Attention):
+    """Self-attention that also looks at the reference (AnimateAnyone, section 3.2, "ReferenceNet").
+
+    The reference is the same for all frames, so its keys and values are projected once per call
+    and repeated; without a reference (`None`, or m = 0) this is plain self-attention.
+    """
+
+    def forward(self, tokens: torch.Tensor, frames: int, reference=None) -> torch.Tensor:
+        """tokens (b f, l, d), reference (b, m, d) → (b f, l, d)."""
+        key, value = self.to_k(tokens), self.to_v(tokens)
+        if reference is not None:
+            key = torch.cat([key, repeat_frames(self.to_k(reference), frames)], dim=1)
+            value = torch.cat([value, repeat_frames(self.to_v(reference), frames)], dim=1)
+        return attend(self, self.to_q(tokens), key, value)
+
+
+class OneTokenAttention(Attention):
+    """Cross-attention to a single token.
+
+    The softmax over one token is 1, whatever the query: the result is the token's projected value,
+    the same for all queries. `to_q` and `to_k` are in the checkpoint and not needed.
+    """
+
+    def forward(self, token: torch.Tensor) -> torch.Tensor:
+        """(b, 1, e) → (b, 1, d)."""
+        return self.to_out[0](self.to_v(token))
+
+
+def attend(attention: Attention, query, key, value) -> torch.Tensor:
+    """Multi-head softmax attention and output projection: (n, l, d), (n, k, d) → (n, l, d)."""
+    query, key, value = (
+        x.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for x in (query, key, value)
+    )  # n heads l d/heads
+    hidden = F.scaled_dot_product_attention(query, key, value)
+    return attention.to_out[0](hidden.transpose(1, 2).flatten(2))  # n l d
+
+
+class TransformerBlock(nn.Module):
+    """BasicTransformerBlock of Stable Diffusion 1.x with its reference feature as an output.
+
+    `norm2` is in the checkpoint and not needed: it normalises the queries of `OneTokenAttention`.
+    """
+
+    def __init__(self, width: int, config: UNetConfig):
+        super().__init__()
+        heads = config.attention_head_dim
+        sizes = {"query_dim": width, "heads": heads, "dim_head": width // heads}
+        self.norm1 = nn.LayerNorm(width)
+        self.attn1 = ReferenceAttention(**sizes)
+        self.norm2 = nn.LayerNorm(width)
+        self.attn2 = OneTokenAttention(**sizes, cross_attention_dim=config.cross_attention_dim)
+        self.norm3 = nn.LayerNorm(width)
+        self.ff = FeedForward(width, activation_fn="geglu")
+
+    def forward(self, tokens, embedding, frames, reference=None):
+        """(b f, l, d) → (b f, l, d) and what entered the self-attention, (b f, l, d)."""
+        feature = self.norm1(tokens)
+        tokens = tokens + self.attn1(feature, frames, reference)
+        tokens = tokens + repeat_frames(self.attn2(embedding), frames)
+        return tokens + self.ff(self.norm3(tokens)), feature
+
+
+class SpatialTransformer(nn.Module):
+    """Transformer2DModel of Stable Diffusion 1.x, one block deep, each frame for itself."""
+
+    def __init__(self, width: int, config: UNetConfig):
+        super().__init__()
+        self.norm = nn.GroupNorm(config.norm_num_groups, width, eps=1e-6)
+        self.proj_in = nn.Conv2d(width, width, kernel_size=1)
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(width, config)])
+        self.proj_out = nn.Conv2d(width, width, kernel_size=1)
+
+    def forward(self, x, embedding, frames, reference=None):
+        """(b f, d, h, w) → the same shape, and the block's reference feature (b f, l, d)."""
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (b f) l d
+        tokens = pointwise(self.proj_in, tokens)
+        tokens, feature = self.transformer_blocks[0](tokens, embedding, frames, reference)
+        tokens = pointwise(self.proj_out, tokens)
+        return x + tokens.transpose(1, 2).unflatten(2, x.shape[-2:]), feature
+
+
+def pointwise(convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
+    """A 1x1 convolution on tokens, (n, l, d) → (n, l, d): as a linear layer it stays compressed at
+    run time, and OpenVINO 2026.4 cannot compile an 8-bit one for pictures of one latent pixel."""
+    return F.linear(tokens, convolution.weight.flatten(1), convolution.bias)

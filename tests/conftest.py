@@ -1,0 +1,86 @@
+"""Toy weights by the golden recipe, converted once for the whole run."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+TOY = ROOT / "tests" / "golden" / "toy"
+sys.path.insert(0, str(ROOT))
+
+from animate_anyone.convert import convert_models
+from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.runtime import precision_config
+from tools.random_weights import write_weights
+
+
+@pytest.fixture(scope="session")
+def toy_weights(tmp_path_factory) -> Path:
+    """The weights that the golden outputs were computed with."""
+    return write_weights(tmp_path_factory.mktemp("weights"), size="toy")
+
+
+@pytest.fixture(scope="session")
+def toy_models(toy_weights, tmp_path_factory) -> Path:
+    """The toy weights as IR, uncompressed."""
+    return convert_models(toy_weights, tmp_path_factory.mktemp("models"), compression="none")
+
+
+@pytest.fixture(scope="session")
+def toy_models_int8(toy_weights, tmp_path_factory) -> Path:
+    """The toy weights as IR as `convert` writes it by default."""
+    return convert_models(toy_weights, tmp_path_factory.mktemp("int8"))
+
+
+@pytest.fixture(scope="session")
+def pipe(toy_models) -> OVAnimateAnyonePipeline:
+    """The toy pipeline in float32. Tests that change it put back what they found."""
+    return OVAnimateAnyonePipeline.from_pretrained(toy_models, ov_config=precision_config("f32"))
+
+
+@pytest.fixture(scope="session")
+def components() -> dict:
+    """Inputs and outputs of each network, computed by the reference implementation."""
+    return torch.load(TOY / "components.pt", weights_only=True)
+
+
+def load_case(name: str) -> tuple[dict, Image.Image, list[Image.Image], dict]:
+    """Settings, reference image, pose maps and golden output of a pipeline case."""
+    settings = json.loads((TOY / "cases.json").read_text())[name]
+    reference = Image.open(TOY / name / "reference.png")
+    poses = [Image.open(path) for path in sorted((TOY / name).glob("pose_*.png"))]
+    return settings, reference, poses, torch.load(TOY / name / "output.pt", weights_only=True)
+
+
+def run_case(pipe, name: str, **changes) -> tuple[np.ndarray, np.ndarray]:
+    """Latents (1, c, f, h, w) and video (1, f, H, W, 3) of a case, with some settings changed."""
+    settings, reference, poses, _ = load_case(name)
+    latents = {}
+    arguments = {
+        "reference_image": reference,
+        "pose_images": poses,
+        "width": settings["width"],
+        "height": settings["height"],
+        "num_frames": settings["video_length"],
+        "num_inference_steps": settings["num_inference_steps"],
+        "guidance_scale": settings["guidance_scale"],
+        "generator": torch.Generator().manual_seed(settings["seed"]),
+        "output_type": "np",
+        "callback_on_step_end": lambda pipe, step, timestep, values: latents.update(values),
+    }
+    video = pipe(**arguments | changes).frames
+    return latents["latents"].numpy(), video
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of pictures in [0, 1]."""
+    return float(-10 * np.log10(np.mean((a - b) ** 2)))
