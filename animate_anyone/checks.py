@@ -1,0 +1,83 @@
+"""What a run refuses before any network is started: one sentence with what, got and expected."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+def check_type(name: str, value, expected) -> None:
+    """Raises TypeError unless `value` is an instance of a type or union of types."""
+    if not isinstance(value, expected):
+        raise TypeError(f"{name} must be {_name(expected)}, got {type(value).__name__}")
+
+
+def check_choice(name: str, value, choices: Sequence) -> None:
+    """Raises ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def check_count(name: str, value) -> None:
+    """Raises TypeError or ValueError unless `value` is a whole number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_multiple(name: str, value, factor: int) -> None:
+    """Raises TypeError or ValueError unless `value` is a positive multiple of `factor`."""
+    check_count(name, value)
+    if value % factor:
+        raise ValueError(f"{name} must be a multiple of {factor}, got {value}")
+
+
+def check_images(name: str, images) -> None:
+    """Raises TypeError or ValueError unless `images` is a list of PIL images that have pixels."""
+    if not isinstance(images, Sequence):
+        raise TypeError(f"{name} must be a list of PIL images, got {type(images).__name__}")
+    if not images:
+        raise ValueError(f"{name} must hold at least one image, got none")
+    for image in images:
+        if not isinstance(image, Image.Image):
+            raise TypeError(f"{name} must be made of PIL images, got {type(image).__name__}")
+        if 0 in image.size:
+            raise ValueError(f"{name} must not be empty, got an image of {image.size} pixels")
+
+
+def check_run(num_frames, num_poses: int, num_inference_steps, guidance_scale) -> None:
+    """Raises TypeError or ValueError unless frames, steps and guidance are possible."""
+    check_count("num_frames", num_frames)
+    if num_frames > num_poses:
+        raise ValueError(
+            f"num_frames must be at most the number of pose images ({num_poses}), got {num_frames}"
+        )
+    check_count("num_inference_steps", num_inference_steps)
+    check_type("guidance_scale", guidance_scale, int | float | np.number)
+    if not 0 <= guidance_scale < math.inf:
+        raise ValueError(f"guidance_scale must be at least 0 and finite, got {guidance_scale}")
+
+
+def check_context_frames(context_frames, longest: int) -> None:
+    """Raises TypeError or ValueError unless the motion modules know so many positions."""
+    check_count("context_frames", context_frames)
+    if context_frames > longest:
+        raise ValueError(
+            f"context_frames must be at most {longest}, the length of the motion modules'"
+            f" position table, got {context_frames}"
+        )
+
+
+def check_same_form(name: str, value, example: torch.Tensor) -> None:
+    """Raises TypeError or ValueError unless `value` is a tensor of the example's shape and type."""
+    check_type(name, value, torch.Tensor)
+    forms = [(tuple(tensor.shape), tensor.dtype) for tensor in (value, example)]
+    if forms[0] != forms[1]:
+        raise ValueError(f"{name} must have shape and type {forms[1]}, got {forms[0]}")
+
+
+def _name(expected) -> str:
+    return getattr(expected, "__name__", str(expected)).replace("collections.abc.", "")

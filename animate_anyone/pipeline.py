@@ -1,0 +1,325 @@
+"""Reference image + pose frames → animated frames, from IR alone.
+
+Axes: b batch, c channels, f frames, H W pixels, h w latent rows and columns, e width of the image
+embedding.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import openvino as ov
+import torch
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from tqdm.auto import tqdm
+
+from .checks import (
+    check_choice,
+    check_context_frames,
+    check_images,
+    check_multiple,
+    check_run,
+    check_same_form,
+    check_type,
+)
+from .config import PART_NAMES, GenerationConfig, UNetConfig, reference_feature_names
+from .context import context_windows
+from .denoise import denoise
+from .manifest import read_manifest
+from .preprocess import clip_pixels, picture_pixels
+from .runtime import OVPart, check_devices, per_part_configs, per_part_devices
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+
+# A part that runs once per video and weighs more than this is freed before the loop: at full size
+# the reference UNet would hold as much memory as the denoising UNet, to save seconds of compiling.
+KEEP_BELOW_BYTES = 2**28
+
+
+class Interrupted(RuntimeError):
+    """The run was stopped by `OVAnimateAnyonePipeline.interrupt`."""
+
+
+@dataclass
+class AnimateAnyoneOutput(BaseOutput):
+    """Frames in the form that `output_type` asked for:
+
+    "pil"     list of one list of f images
+    "np"      float32 (1, f, H, W, 3) in [0, 1]
+    "pt"      float32 (1, f, 3, H, W) in [0, 1]
+    "latent"  float32 (1, c, f, h, w), not divided by the VAE's scaling factor
+    """
+
+    frames: list[list[Image.Image]] | np.ndarray | torch.Tensor
+
+
+class OVAnimateAnyonePipeline:
+    """AnimateAnyone (arXiv 2311.17117) on six OpenVINO networks.
+
+    Create it with `from_pretrained`. `scheduler` may be replaced by any diffusers scheduler:
+    `pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)`.
+    `generation_config` holds the steps, guidance and size that the model is best used with.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, OVPart],
+        scheduler,
+        config: Mapping,
+        generation_config: GenerationConfig,
+    ):
+        self.parts = dict(parts)
+        self.scheduler = scheduler
+        self.generation_config = generation_config
+        self.unet_config = UNetConfig.from_dict(config["unet"])
+        self.vae_scaling_factor = config["vae_scaling_factor"]
+        self.vae_scale_factor = config["vae_scale_factor"]
+        self.image_size = config["image_size"]
+        self._interrupt = False
+
+    @classmethod
+    def from_pretrained(cls, model_dir, device="CPU", ov_config=None) -> "OVAnimateAnyonePipeline":
+        """Open a folder that `convert_models` wrote. Networks are compiled when first used.
+
+        Args:
+            model_dir: folder with the IRs and their manifest.
+            device: one device for all parts, or {part name: device}; parts left out run on CPU.
+            ov_config: OpenVINO properties for all parts; under a part's name, a mapping of
+                properties for that part alone.
+
+        Raises:
+            FileNotFoundError, ValueError: no model folder, an unfinished one, or a device or part
+                that does not exist.
+        """
+        model_dir = Path(model_dir)
+        manifest = read_manifest(model_dir)
+        core = ov.Core()
+        devices = per_part_devices(device)
+        check_devices(core, devices.values())
+        configs = per_part_configs(ov_config or {})
+        unet = UNetConfig.from_dict(manifest["config"]["unet"])
+        # The unconditional half has no reference: one compiled network takes m = 0 as well.
+        dynamic = {"denoising_unet": {name: 1 for name in reference_feature_names(unet)}}
+        parts = {
+            name: OVPart(
+                core, model_dir / f"{name}.xml", devices[name], configs[name], dynamic.get(name)
+            )
+            for name in PART_NAMES
+        }
+        scheduler_class = getattr(diffusers, manifest["scheduler"]["_class_name"])
+        scheduler = scheduler_class.from_config(manifest["scheduler"])
+        generation_config = GenerationConfig.from_dict(manifest["generation"])
+        return cls(parts, scheduler, manifest["config"], generation_config)
+
+    def __call__(
+        self,
+        reference_image: Image.Image,
+        pose_images: Sequence[Image.Image],
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        num_frames: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        generator: torch.Generator | None = None,
+        output_type: str = "pil",
+        callback_on_step_end: Callable | None = None,
+        context_frames: int = 24,
+        context_overlap: int = 4,
+    ) -> AnimateAnyoneOutput:
+        """Animate a character.
+
+        Args:
+            reference_image: who is to move; any size and mode, resized to (width, height).
+            pose_images: pose maps, one per frame, as `animate_anyone.pose` draws them.
+            width, height: of the result in pixels, multiples of 8. If one is None it follows from
+                the pose maps' aspect, if both are, it is the model's own size or that of the pose
+                maps, rounded to the nearest multiple.
+            num_frames: how many pose maps to use, from the first on; None for all.
+            num_inference_steps: denoising steps; None: as the model recommends, 30 for the
+                published weights.
+            guidance_scale: strength of classifier-free guidance; 1 or less runs the conditional
+                half alone, in half the time. None: as the model recommends, 3.5 for the
+                published weights.
+            generator: CPU random generator for the initial noise.
+            output_type: "pil", "np", "pt" or "latent", see `AnimateAnyoneOutput`.
+            callback_on_step_end: called as (pipeline, step, timestep, {"latents": …}) after each
+                step; latents in the dictionary that it returns are used from there on.
+            context_frames: longest window of frames that pass through the network together.
+            context_overlap: frames that neighbouring windows share.
+
+        Raises:
+            ValueError, TypeError: an argument is out of range; before any network runs.
+            Interrupted: `interrupt` was called during the run.
+        """
+        # 1. Check and settle the arguments
+        width, height = self.resolve_size(pose_images, width, height)
+        recommended = self.generation_config
+        if num_frames is None:
+            num_frames = len(pose_images)
+        if num_inference_steps is None:
+            num_inference_steps = recommended.num_inference_steps
+        if guidance_scale is None:
+            guidance_scale = recommended.guidance_scale
+        check_images("reference_image", [reference_image])
+        check_run(num_frames, len(pose_images), num_inference_steps, guidance_scale)
+        check_context_frames(context_frames, self.unet_config.motion_max_frames)
+        check_choice("output_type", output_type, OUTPUT_TYPES)
+        check_type("generator", generator, torch.Generator | None)
+        check_type("callback_on_step_end", callback_on_step_end, Callable | None)
+        windows = context_windows(num_frames, context_frames, context_overlap)
+        self.scheduler.set_timesteps(num_inference_steps)
+        self._interrupt = False
+
+        # 2. Encode the reference: its embedding, its latent, its reference features
+        embedding = self.encode_image(reference_image)  # 1 1 e
+        features = self.reference_features(reference_image, embedding, width, height)
+
+        # 3. Encode the poses
+        pose_features = self.encode_poses(pose_images[:num_frames], width, height)  # 1 d f h w
+
+        self._release_large_parts("image_encoder", "vae_encoder", "reference_unet", "pose_guider")
+
+        # 4. Draw the initial noise
+        latents = self.prepare_latents(num_frames, width, height, generator)
+
+        # 5. Denoise
+        denoiser = self.denoiser(embedding, features, pose_features)
+        with tqdm(total=len(self.scheduler.timesteps), desc="Denoising", unit="step") as bar:
+
+            def on_step_end(step, timestep, latents):
+                bar.update()
+                if callback_on_step_end is None:
+                    return latents
+                answer = callback_on_step_end(self, step, timestep, {"latents": latents}) or {}
+                changed = answer.get("latents", latents)
+                check_same_form("latents of callback_on_step_end", changed, latents)
+                return changed
+
+            latents = denoise(
+                denoiser,
+                latents,
+                self.scheduler,
+                windows,
+                guidance_scale,
+                generator,
+                on_step_end,
+            )
+
+        # 6. Decode
+        return AnimateAnyoneOutput(frames=self.decode(latents, output_type))
+
+    def interrupt(self) -> None:
+        """Stop the current run before its next network call; it raises `Interrupted`. Safe to call
+        from a callback or from another thread."""
+        self._interrupt = True
+
+    def resolve_size(self, pose_images, width=None, height=None) -> tuple[int, int]:
+        """The (width, height) that a call with these arguments works at, see `__call__`."""
+        check_images("pose_images", pose_images)
+        factor = self.vae_scale_factor
+        for name, size in (("width", width), ("height", height)):
+            if size is not None:
+                check_multiple(name, size, factor)
+        if width is None and height is None:
+            width, height = self.generation_config.width, self.generation_config.height
+        own_width, own_height = pose_images[0].size
+        if width is None:
+            width = own_width if height is None else height * own_width / own_height
+            width = max(1, round(width / factor)) * factor
+        if height is None:
+            height = max(1, round(width * own_height / own_width / factor)) * factor
+        return width, height
+
+    def encode_image(self, image: Image.Image) -> np.ndarray:
+        """CLIP embedding of a picture, (1, 1, e)."""
+        pixels = clip_pixels(image, self.image_size)[None]  # 1 3 H W
+        return self._run("image_encoder", pixel_values=pixels)["image_embeds"][:, None].copy()
+
+    def reference_features(self, image, embedding, width, height) -> dict[str, np.ndarray]:
+        """What enters each self-attention of the reference UNet: {block name: (1, l, d)}."""
+        pixels = 2 * picture_pixels(image, width, height) - 1  # 3 H W
+        latent = self._run("vae_encoder", image=pixels[None])["latent"]
+        features = self._run(
+            "reference_unet",
+            sample=latent * np.float32(self.vae_scaling_factor),
+            timestep=np.zeros(1, np.float32),
+            encoder_hidden_states=embedding,
+        )
+        return {name: feature.copy() for name, feature in features.items()}
+
+    def encode_poses(self, pose_images, width, height) -> np.ndarray:
+        """Pose features (1, d, f, h, w), one frame at a time: no frame needs another here."""
+        features = []
+        for pose in tqdm(pose_images, desc="Encoding poses", unit="frame"):
+            pixels = picture_pixels(pose, width, height, background="black")
+            pixels = pixels[None, :, None]  # 1 3 1 H W
+            outputs = self._run("pose_guider", pose_images=pixels)
+            features.append(outputs["pose_features"].copy())
+        return np.concatenate(features, axis=2)
+
+    def prepare_latents(self, num_frames, width, height, generator) -> torch.Tensor:
+        """Initial noise (1, c, f, h, w) times the scheduler's `init_noise_sigma`."""
+        factor = self.vae_scale_factor
+        shape = 1, self.unet_config.in_channels, num_frames, height // factor, width // factor
+        return randn_tensor(shape, generator=generator) * self.scheduler.init_noise_sigma
+
+    def decode(self, latents: torch.Tensor, output_type: str = "pil"):
+        """Latents (1, c, f, h, w) → frames, see `AnimateAnyoneOutput`."""
+        if output_type == "latent":
+            return latents
+        latents = latents / self.vae_scaling_factor
+        frames = [
+            self._decode_frame(latents[:, :, index].numpy(), output_type)
+            for index in tqdm(range(latents.shape[2]), desc="Decoding", unit="frame")
+        ]
+        if output_type == "pil":
+            return [frames]
+        video = np.stack(frames)[None]  # 1 f H W 3
+        return video if output_type == "np" else torch.from_numpy(video).permute(0, 1, 4, 2, 3)
+
+    def _decode_frame(self, latent: np.ndarray, output_type: str):
+        picture = self._run("vae_decoder", latent=latent)["image"][0]  # 3 H W
+        picture = np.clip(picture / 2 + 0.5, 0, 1).transpose(1, 2, 0)
+        if output_type == "pil":
+            return Image.fromarray((255 * picture).round().astype(np.uint8))
+        return picture
+
+    def denoiser(self, embedding, features, pose_features):
+        """The denoising UNet as a `denoise.Denoiser`, for one embedding (1, 1, e), its reference
+        features and the pose features (1, d, f, h, w) of the whole video."""
+        no_embedding = np.zeros_like(embedding)
+        no_features = {name: value[:, :0] for name, value in features.items()}
+        halves = {True: (embedding, features), False: (no_embedding, no_features)}
+
+        def predict(sample, timestep, frames, conditional):
+            embedding, features = halves[conditional]
+            whole = len(frames) == pose_features.shape[2]  # one window: no copy
+            outputs = self._run(
+                "denoising_unet",
+                sample=sample.numpy(),
+                timestep=np.array([timestep], np.float32),
+                encoder_hidden_states=embedding,
+                pose_features=pose_features if whole else pose_features[:, :, frames],
+                **features,
+            )
+            return torch.from_numpy(outputs["noise_pred"].copy())
+
+        return predict
+
+    def _release_large_parts(self, *names: str) -> None:
+        for name in names:
+            if self.parts[name].weight_bytes > KEEP_BELOW_BYTES:
+                self.parts[name].release()
+
+    def _run(self, part: str, **inputs) -> dict[str, np.ndarray]:
+        if self._interrupt:
+            raise Interrupted(f"stopped before {part}")
+        return self.parts[part](**inputs)

@@ -1,0 +1,157 @@
+"""Compiled networks behind one contract: `part(name=array, …) → {name: array}`.
+
+A part is read when it is created, so that all parts are those of one conversion; it is compiled when
+first called, for exactly the shapes it is called with, and kept while they stay the same. Input arrays
+are wired to the request, not copied.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from .config import PART_NAMES
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = ("auto", "f32", "bf16", "f16")
+VIRTUAL_DEVICES = ("AUTO", "HETERO", "MULTI")
+
+
+class OVPart:
+    """One network on one device.
+
+    Args:
+        core: the OpenVINO core that compiles.
+        path: the part's `.xml`.
+        device: such as "CPU", "GPU", "GPU.1".
+        ov_config: properties for `compile_model`.
+        dynamic: axes that stay dynamic in the compiled network, as {port name: axis}; all other
+            axes become static, which lets a plugin plan memory ahead.
+    """
+
+    def __init__(self, core, path: Path, device: str, ov_config: Mapping, dynamic=None):
+        self.name = path.stem
+        self.device = device
+        self.weight_bytes = path.with_suffix(".bin").stat().st_size
+        self.calls, self.seconds = 0, 0.0  # of inference, without compiling
+        self._core = core
+        self._model = _read(core, path)
+        self._ov_config = dict(ov_config)
+        self._dynamic = dict(dynamic or {})
+        self._shapes = None
+        self._request = None
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Run once. The arrays returned are the request's own memory: the next call overwrites
+        them."""
+        inputs = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        self.compile({name: value.shape for name, value in inputs.items()})
+        for name, value in inputs.items():
+            self._request.set_tensor(name, ov.Tensor(value, shared_memory=True))
+        start = time.perf_counter()
+        self._request.infer()
+        self.seconds += time.perf_counter() - start
+        self.calls += 1
+        outputs = self._request.model_outputs
+        return {port.get_any_name(): self._request.get_tensor(port).data for port in outputs}
+
+    def compile(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Compile for these input shapes unless that is already done."""
+        shapes = {name: self._static(name, shape) for name, shape in shapes.items()}
+        if shapes == self._shapes:
+            return
+        self.release()
+        model = self._model.clone()  # shares the mapped weights
+        model.reshape({name: ov.PartialShape(list(shape)) for name, shape in shapes.items()})
+        compiled = self._core.compile_model(model, self.device, self._ov_config)
+        self._request = compiled.create_infer_request()
+        self._shapes = shapes
+        self._tell_precision(compiled)
+
+    def _tell_precision(self, compiled) -> None:
+        """A precision is a hint that a device without it passes over: say what really runs."""
+        hint = "INFERENCE_PRECISION_HINT"
+        if hint not in compiled.get_property("SUPPORTED_PROPERTIES"):
+            logger.info("%s runs on %s", self.name, self.device)  # a virtual device keeps it quiet
+            return
+        precision = compiled.get_property(hint).to_string()
+        wanted = self._ov_config.get(hint, precision)
+        wanted = wanted.to_string() if isinstance(wanted, ov.Type) else wanted
+        level = logging.INFO if wanted == precision else logging.WARNING
+        asked = "" if wanted == precision else f", it has no {wanted}"
+        logger.log(level, "%s runs on %s in %s%s", self.name, self.device, precision, asked)
+
+    def release(self) -> None:
+        """Free the compiled network; the next call compiles again."""
+        self._request = self._shapes = None
+
+    def _static(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        axis = self._dynamic.get(name)
+        return tuple(-1 if index == axis else size for index, size in enumerate(shape))
+
+
+def _read(core: ov.Core, path: Path) -> ov.Model:
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is no readable IR; convert again") from error
+
+
+def precision_config(precision: str = "auto") -> dict[str, str]:
+    """OpenVINO properties for an arithmetic: "f32", "bf16", "f16", or "auto", the device's choice.
+
+    "f32" also turns off the quantisation of activations that CPUs apply beside 8-bit weights.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    if precision == "auto":
+        return {}
+    config = {"INFERENCE_PRECISION_HINT": precision}
+    return config | {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"} if precision == "f32" else config
+
+
+def check_devices(core: ov.Core, devices) -> None:
+    """Raises ValueError that names the devices there are when one of `devices` is not among them.
+
+    Virtual devices are accepted by their own names, as in "AUTO:GPU,CPU".
+    """
+    available = core.available_devices
+    known = {*available, *(name.split(".")[0] for name in available)}
+    for device in devices:
+        if not isinstance(device, str):
+            raise TypeError(f"device must be a string, got {type(device).__name__}")
+        virtual, _, listed = device.rpartition(":")
+        names = listed.replace("-", "").split(",") if virtual else [device]
+        for name in names:
+            if virtual not in ("", *VIRTUAL_DEVICES) or name not in {*known, *VIRTUAL_DEVICES}:
+                raise ValueError(f"device {device!r} does not exist here; there are {available}")
+
+
+def per_part_devices(device) -> dict[str, str]:
+    """{part name: device} from one device for all, or from some parts' own; the rest is "CPU"."""
+    if isinstance(device, str):
+        return dict.fromkeys(PART_NAMES, device)
+    if not isinstance(device, Mapping):
+        raise TypeError(f"device must be a string or one per part, got {type(device).__name__}")
+    _refuse_unknown_parts("device", device)
+    return dict.fromkeys(PART_NAMES, "CPU") | dict(device)
+
+
+def per_part_configs(ov_config: Mapping) -> dict[str, dict]:
+    """{part name: properties}: the common ones, and those under the part's own name."""
+    if not isinstance(ov_config, Mapping):
+        raise TypeError(f"ov_config must map properties to values, got {type(ov_config).__name__}")
+    common = {key: value for key, value in ov_config.items() if not isinstance(value, Mapping)}
+    special = {key: value for key, value in ov_config.items() if isinstance(value, Mapping)}
+    _refuse_unknown_parts("ov_config", special)
+    return {name: common | dict(special.get(name, {})) for name in PART_NAMES}
+
+
+def _refuse_unknown_parts(what: str, names) -> None:
+    unknown = [name for name in names if name not in PART_NAMES]
+    if unknown:
+        raise ValueError(f"{what} names a part {unknown[0]!r}, expected one of {PART_NAMES}")

@@ -1,0 +1,92 @@
+"""Windows and the sampling loop, with denoisers that are plain functions."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from animate_anyone.config import DEFAULT_SCHEDULER
+from animate_anyone.context import context_windows
+from animate_anyone.denoise import denoise, guided_prediction, windowed_prediction
+
+
+def scheduler(steps: int) -> DDIMScheduler:
+    ddim = DDIMScheduler.from_config(DEFAULT_SCHEDULER)
+    ddim.set_timesteps(steps)
+    return ddim
+
+
+def test_a_video_that_fits_is_one_window():
+    assert context_windows(24) == [list(range(24))]
+    assert context_windows(1) == [[0]]
+
+
+def test_long_video_wraps():
+    assert context_windows(30) == [list(range(24)), [*range(20, 30), *range(14)]]
+    assert context_windows(7, context_frames=4, context_overlap=1) == [
+        [0, 1, 2, 3],
+        [3, 4, 5, 6],
+        [6, 0, 1, 2],
+    ]
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 24, 25, 40, 41, 44, 60, 100, 601])
+@pytest.mark.parametrize(("frames", "overlap"), [(24, 4), (16, 0), (8, 7)])
+def test_windows_cover_every_frame_without_repeats(num_frames, frames, overlap):
+    windows = context_windows(num_frames, frames, overlap)
+    assert set().union(*windows) == set(range(num_frames))
+    assert all(len(set(window)) == len(window) == min(frames, num_frames) for window in windows)
+
+
+@pytest.mark.parametrize("arguments", [(0,), (5, 0), (5, 4, 4), (5, 4, -1)])
+def test_bad_windows(arguments):
+    with pytest.raises(ValueError, match="must be at least"):
+        context_windows(*arguments)
+
+
+def test_overlapping_windows_are_averaged():
+    sample = torch.zeros(1, 1, 3, 1, 1)
+
+    def denoiser(sample, timestep, frames, conditional):
+        return torch.full_like(sample, float(frames[0] + 1))
+
+    prediction = windowed_prediction(denoiser, sample, 0.0, [[0, 1], [1, 2]], 1.0)
+    assert prediction.flatten().tolist() == [1.0, 1.5, 2.0]
+
+
+def test_guidance_formula():
+    def denoiser(sample, timestep, frames, conditional):
+        return torch.full_like(sample, 5.0 if conditional else 2.0)
+
+    sample = torch.zeros(1, 1, 1, 1, 1)
+    assert guided_prediction(denoiser, sample, 0.0, [0], 3.5).item() == 2 + 3.5 * (5 - 2)
+    assert guided_prediction(denoiser, sample, 0.0, [0], 1.0).item() == 5
+
+
+def test_exact_velocity_leads_to_the_clean_sample():
+    """With a denoiser that knows the answer, DDIM with zero terminal SNR lands on it."""
+    torch.manual_seed(0)
+    clean, noise = torch.randn(2, 1, 4, 5, 2, 2).unbind(0)
+    ddim = scheduler(5)
+
+    def denoiser(sample, timestep, frames, conditional):
+        alpha = ddim.alphas_cumprod[int(timestep)]
+        epsilon = (sample - alpha.sqrt() * clean[:, :, frames]) / (1 - alpha).sqrt()
+        return alpha.sqrt() * epsilon - (1 - alpha).sqrt() * clean[:, :, frames]
+
+    steps = []
+
+    def on_step_end(step, timestep, latents):
+        steps.append(step)
+        return latents
+
+    windows = context_windows(5, 3, 1)
+    result = denoise(denoiser, noise, ddim, windows, 1.0, on_step_end=on_step_end)
+    torch.testing.assert_close(result, clean, rtol=0, atol=1e-4)
+    assert steps == list(range(5))
+
+
+def test_latents_of_the_caller_are_not_changed():
+    latents = torch.randn(1, 4, 3, 2, 2)
+    before = latents.clone()
+    denoise(lambda sample, *rest: sample, latents, scheduler(2), [[0, 1, 2]], 1.0)
+    assert torch.equal(latents, before)
