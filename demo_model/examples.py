@@ -1,0 +1,50 @@
+"""Reference pictures and pose videos to try the demonstration model with: held-out characters,
+held-out motions.
+
+    python -m demo_model.examples
+
+writes the files of demo_model/examples, which are shipped.
+"""
+
+from pathlib import Path
+
+from PIL import Image
+
+from animate_anyone.video import write_video
+from demo_model.character import HELD_OUT_SEEDS, random_character
+from demo_model.motion import HELD_OUT_MOTIONS, Joints
+from demo_model.performance import FPS, FRAMES
+from demo_model.render import MAP_SIZE, pose_map, render
+from demo_model.skeleton import pose_at, posed
+
+FOLDER = Path(__file__).resolve().parent / "examples"
+CHARACTERS = {"curly": 0, "crown": 8, "spiky": 15, "kitten": 22}  # which of the held-out ones
+MOTIONS = {
+    "dance": "slow_dance",
+    "wave": "fast_wave",
+    "stretch": "mixture_102",
+    "step": "mixture_105",
+}
+LARGE = 256  # pixels: twice what the model works at
+
+
+def write_examples(folder: Path) -> list[Path]:
+    """A PNG per character, standing at ease, and an mp4 per motion; returns what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, index in CHARACTERS.items():
+        character = random_character(HELD_OUT_SEEDS[index])
+        picture = render(character, posed(character.build, Joints()), LARGE, LARGE)
+        paths.append(folder / f"{name}.png")
+        Image.fromarray(picture).save(paths[-1], optimize=True)
+    for name, motion in MOTIONS.items():
+        actor = random_character(HELD_OUT_SEEDS[0])  # lends the motion its bones
+        poses = [pose_at(actor, HELD_OUT_MOTIONS[motion], frame / FPS) for frame in range(FRAMES)]
+        maps = [Image.fromarray(pose_map(pose, MAP_SIZE, MAP_SIZE)) for pose in poses]
+        paths.append(write_video(maps, folder / f"{name}.mp4", FPS))
+    return paths
+
+
+if __name__ == "__main__":
+    for path in write_examples(FOLDER):
+        print(path)
