@@ -124,7 +124,7 @@ def test_no_room_for_the_manifest(toy_weights, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b'{"format": 2, "parts": {"pose_guider": 1}}']
+    "damage", [b"", b"{", b"[]", b'{"format": 3, "parts": {"pose_guider": 1}}']
 )
 def test_damaged_manifest_is_written_anew(toy_models, tmp_path, damage, monkeypatch, toy_weights):
     """A manifest that cannot be read is as good as none: every part is converted again."""
