@@ -10,6 +10,7 @@ from animate_anyone.notebook import (
     draw_data_flow,
     feature_pictures,
     print_ports,
+    relative_difference,
     strip,
     timing_table,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "precision_config",
     "print_ports",
     "read_video",
+    "relative_difference",
     "side_by_side",
     "strip",
     "timing_table",

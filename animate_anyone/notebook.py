@@ -10,7 +10,6 @@ import torch
 from IPython.display import SVG, Markdown
 from PIL import Image
 
-from .config import PART_NAMES
 from .convert import part_ports
 from .pipeline import OVAnimateAnyonePipeline
 from .runtime import OVPart, precision_config
@@ -90,13 +89,13 @@ def print_ports(model_dir, *names: str) -> None:
                 print(f"{name:15}{word:>4}  {port.get_any_name():46}{shape}")
 
 
-def compare_parts(weights_dir, model_dir) -> Markdown:
-    """A table of file sizes and of how far each IR's answers are from PyTorch's."""
+def compare_parts(weights_dir, model_dir, differences: dict[str, float]) -> Markdown:
+    """A table of file sizes and of how far each IR's answers are from PyTorch's, as
+    `relative_difference` found."""
     lines = ["| part | weights, MB | IR, MB | difference |", "|---|---:|---:|---:|"]
-    for name in PART_NAMES:
+    for name, difference in differences.items():
         before = sum(path.stat().st_size for path in source_files(name, Path(weights_dir)))
         after = (Path(model_dir) / f"{name}.bin").stat().st_size
-        difference = relative_difference(name, weights_dir, model_dir)
         lines.append(f"| {name} | {before / 1e6:.1f} | {after / 1e6:.1f} | {difference:.2%} |")
     return Markdown("\n".join(lines))
 
