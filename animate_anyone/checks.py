@@ -71,6 +71,14 @@ def check_context_frames(context_frames, longest: int) -> None:
         )
 
 
+def check_interval(name: str, value) -> None:
+    """Raises TypeError or ValueError unless `value` is two numbers, rising, from 0 to 1."""
+    check_type(name, value, Sequence)
+    numbers = all(isinstance(end, int | float | np.number) for end in value)
+    if len(value) != 2 or not numbers or not 0 <= value[0] <= value[1] <= 1:
+        raise ValueError(f"{name} must be two rising numbers from 0 to 1, got {value!r}")
+
+
 def check_same_form(name: str, value, example: torch.Tensor) -> None:
     """Raises TypeError or ValueError unless `value` is a tensor of the example's shape and type."""
     check_type(name, value, torch.Tensor)

@@ -62,27 +62,26 @@ def _animate(options) -> None:
         raise ValueError(f"output would overwrite the input {options.output}")
     if not 0 <= options.seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1, got {options.seed}")
-    reference = load_image(options.reference)
-    pose = read_video(options.pose, options.frames)
+    reference, first_pose = load_image(options.reference), read_video(options.pose, 1).frames
     pipe = OVAnimateAnyonePipeline.from_pretrained(
         options.models, options.device, precision_config(options.precision)
     )
-    size = pipe.resolve_size(pose.frames, options.width, options.height)
+    size = pipe.resolve_size(first_pose, options.width, options.height)
     reference = fit_image(reference, *size)
-    poses = [fit_image(frame, *size) for frame in pose.frames]
-    latents = {}
-    frames = pipe(
+    pose = read_video(options.pose, options.frames, lambda frame: fit_image(frame, *size))
+    latents = pipe(
         reference,
-        poses,
+        pose.frames,
         num_frames=options.frames,
         num_inference_steps=options.steps,
         guidance_scale=options.guidance,
         generator=torch.Generator().manual_seed(options.seed),
-        callback_on_step_end=lambda pipe, step, timestep, values: latents.update(values),
-    ).frames[0]
-    shown = frames if options.only_result else side_by_side(reference, poses, frames)
+        output_type="latent",
+    ).frames
     if options.save_latents:
-        np.save(options.save_latents, latents["latents"].numpy())
+        np.save(options.save_latents, latents.numpy())
+    frames = pipe.decode_frames(latents)
+    shown = frames if options.only_result else side_by_side(reference, pose.frames, frames)
     print(write_video(shown, options.output, pose.fps))
 
 

@@ -150,16 +150,16 @@ def generate(pipe: OVAnimateAnyonePipeline, **chosen) -> Iterator[Outputs]:
     settings = Settings(**chosen)
     with told_in_page(settings.reference_image, settings.pose_video):
         reference, size, num_frames = check_settings(pipe, settings)
-        pose = read_video(settings.pose_video["path"], num_frames)
+        fitted = partial(fit_picture, size=size, fit=settings.fit, bars="black")
+        pose = read_video(settings.pose_video["path"], num_frames, fitted)
         if len(pose.frames) < num_frames:
             gr.Warning(f"The pose video has only {len(pose.frames)} frames, all are used.")
         reference = fit_picture(reference, size, settings.fit, "white")
-        poses = [fit_picture(frame, size, settings.fit, "black") for frame in pose.frames]
         progress = Progress(settings.num_inference_steps)
         run = WORKERS.setdefault(pipe, ThreadPoolExecutor(1)).submit(
             pipe,
             reference,
-            poses,
+            pose.frames,
             width=size[0],
             height=size[1],
             num_inference_steps=settings.num_inference_steps,
@@ -179,7 +179,7 @@ def generate(pipe: OVAnimateAnyonePipeline, **chosen) -> Iterator[Outputs]:
         frames = run.result().frames[0]
         yield Outputs(bar("Writing the videos"))
         with TemporaryDirectory() as folder:  # Gradio keeps a copy, as long as CLEANING lets it
-            files = write_files(Path(folder), settings, pose.fps, reference, poses, frames)
+            files = write_files(Path(folder), settings, pose, reference, frames)
             names = {name: Path(chosen[name]["path"]).name for name in Settings._fields[:2]}
             found = {"width": size[0], "height": size[1], "num_frames": len(frames)}
             used = {**chosen, **names, **found, "fps": str(pose.fps)}
@@ -187,15 +187,15 @@ def generate(pipe: OVAnimateAnyonePipeline, **chosen) -> Iterator[Outputs]:
             yield Outputs(status, None, *map(gr.Video, files[:2]), gr.File(files), used)
 
 
-def write_files(folder: Path, settings: Settings, fps, reference, poses, frames) -> list[str]:
+def write_files(folder: Path, settings: Settings, pose: Video, reference, frames) -> list[str]:
     """mp4 of the result, mp4 of reference, pose and result side by side, GIF of the result."""
     names = [Path(file["path"]).stem[:30] for file in settings[:2]]
     stem = folder / "-".join([*names, str(settings.seed)])
-    panels = side_by_side(reference, poses, frames)
+    panels = side_by_side(reference, pose.frames, frames)
     return [
-        str(write_video(frames, f"{stem}.mp4", fps)),
-        str(write_video(panels, f"{stem}-side-by-side.mp4", fps)),
-        str(write_gif(frames, f"{stem}.gif", fps)),
+        str(write_video(frames, f"{stem}.mp4", pose.fps)),
+        str(write_video(panels, f"{stem}-side-by-side.mp4", pose.fps)),
+        str(write_gif(frames, f"{stem}.gif", pose.fps)),
     ]
 
 

@@ -21,6 +21,9 @@ def denoise(
     guidance_scale: float = 3.5,
     generator: torch.Generator | None = None,
     on_step_end: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    cache_interval: int = 1,
+    spread: Callable = map,
 ) -> torch.Tensor:
     """Walk the scheduler's timesteps from noise to clean latents.
 
@@ -32,27 +35,66 @@ def denoise(
         guidance_scale: see `guided_prediction`.
         generator: noise source of schedulers that add noise in a step.
         on_step_end: called with (step, timestep, latents); what it returns goes on.
+        guidance_interval: the share of the steps, from and up to, that guidance is used in
+            (Kynkäänniemi et al. 2024); outside of it only the conditional half is computed.
+        cache_interval: the denoiser runs in every so many steps, see `Forecast`.
+        spread: calls a function for each window, as `map` does; that of an executor does it for
+            several at a time.
     """
     extras = {}
     if "generator" in inspect.signature(scheduler.step).parameters:
         extras["generator"] = generator
+    first, end = guidance_interval
+    forecast, count = Forecast(), len(scheduler.timesteps)
     for step, timestep in enumerate(scheduler.timesteps):
-        sample = scheduler.scale_model_input(latents, timestep)
-        prediction = windowed_prediction(denoiser, sample, float(timestep), windows, guidance_scale)
+        if forecast.order < 1 or step % cache_interval == 0 or step == count - 1:
+            sample = scheduler.scale_model_input(latents, timestep)
+            scale = guidance_scale if first <= step / count < end else 1.0
+            prediction = windowed_prediction(
+                denoiser, sample, float(timestep), windows, scale, spread
+            )
+            forecast.learn(step, prediction)
+        else:
+            prediction = forecast(step)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extras)[0]
         if on_step_end is not None:
             latents = on_step_end(step, timestep, latents)
     return latents
 
 
-def windowed_prediction(denoiser, sample, timestep, windows, guidance_scale) -> torch.Tensor:
+class Forecast:
+    """What the denoiser would answer in a step, from its last two answers: the linear case of
+    TaylorSeer (Liu et al. 2025, equation 7), applied to the final prediction.
+
+    `order` is -1 before the first answer, 0 after it, and 1 from the second on.
+    """
+
+    def __init__(self):
+        self.order, self.step, self.answer, self.slope = -1, 0, None, None
+
+    def learn(self, step: int, answer: torch.Tensor) -> None:
+        if self.order >= 0:
+            self.slope = (answer - self.answer) / (step - self.step)
+        self.order = min(self.order + 1, 1)
+        self.step, self.answer = step, answer
+
+    def __call__(self, step: int) -> torch.Tensor:
+        return self.answer + (step - self.step) * self.slope
+
+
+def windowed_prediction(
+    denoiser, sample, timestep, windows, guidance_scale, spread: Callable = map
+) -> torch.Tensor:
     """Mean of the predictions of all windows that hold a frame (Moore-AnimateAnyone,
     `pipeline_pose2vid_long.py`)."""
+
+    def predict(frames):
+        return guided_prediction(denoiser, sample[:, :, frames], timestep, frames, guidance_scale)
+
     total = torch.zeros_like(sample)
     count = torch.zeros(sample.shape[2])
-    for frames in windows:
-        window = sample[:, :, frames]
-        total[:, :, frames] += guided_prediction(denoiser, window, timestep, frames, guidance_scale)
+    for frames, prediction in zip(windows, spread(predict, windows)):
+        total[:, :, frames] += prediction
         count[frames] += 1
     return total / count[:, None, None]
 

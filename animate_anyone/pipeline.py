@@ -5,9 +5,14 @@ embedding.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
+from threading import Lock
 
 import diffusers
 import numpy as np
@@ -21,7 +26,9 @@ from tqdm.auto import tqdm
 from .checks import (
     check_choice,
     check_context_frames,
+    check_count,
     check_images,
+    check_interval,
     check_multiple,
     check_run,
     check_same_form,
@@ -32,7 +39,7 @@ from .context import context_windows
 from .denoise import denoise
 from .manifest import read_manifest
 from .preprocess import clip_pixels, picture_pixels
-from .runtime import OVPart, check_devices, per_part_configs, per_part_devices
+from .runtime import OVPart, OVReplicas, check_devices, per_part_configs, per_part_devices
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +47,7 @@ OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 # A part that runs once per video and weighs more than this is freed before the loop: at full size
 # the reference UNet would hold as much memory as the denoising UNet, to save seconds of compiling.
+# Pose features that would take more are not kept either.
 KEEP_BELOW_BYTES = 2**28
 
 
@@ -83,6 +91,8 @@ class OVAnimateAnyonePipeline:
         self.vae_scale_factor = config["vae_scale_factor"]
         self.image_size = config["image_size"]
         self._interrupt = False
+        self._one_pose = Lock()
+        self._workers = len(parts["denoising_unet"].devices)
 
     @classmethod
     def from_pretrained(cls, model_dir, device="CPU", ov_config=None) -> "OVAnimateAnyonePipeline":
@@ -91,6 +101,8 @@ class OVAnimateAnyonePipeline:
         Args:
             model_dir: folder with the IRs and their manifest.
             device: one device for all parts, or {part name: device}; parts left out run on CPU.
+                A list of devices, for all or for the denoising UNet, shares the context windows of
+                a long video among them.
             ov_config: OpenVINO properties for all parts; under a part's name, a mapping of
                 properties for that part alone.
 
@@ -102,17 +114,16 @@ class OVAnimateAnyonePipeline:
         manifest = read_manifest(model_dir)
         core = ov.Core()
         devices = per_part_devices(device)
-        check_devices(core, devices.values())
+        check_devices(core, chain.from_iterable(devices.values()))
         configs = per_part_configs(ov_config or {})
         unet = UNetConfig.from_dict(manifest["config"]["unet"])
         # The unconditional half has no reference: one compiled network takes m = 0 as well.
         dynamic = {"denoising_unet": {name: 1 for name in reference_feature_names(unet)}}
-        parts = {
-            name: OVPart(
-                core, model_dir / f"{name}.xml", devices[name], configs[name], dynamic.get(name)
-            )
-            for name in PART_NAMES
-        }
+        parts = {}
+        for name in PART_NAMES:
+            path, config = model_dir / f"{name}.xml", configs[name]
+            replicas = [OVPart(core, path, d, config, dynamic.get(name)) for d in devices[name]]
+            parts[name] = replicas[0] if len(replicas) == 1 else OVReplicas(replicas)
         scheduler_class = getattr(diffusers, manifest["scheduler"]["_class_name"])
         scheduler = scheduler_class.from_config(manifest["scheduler"])
         generation_config = GenerationConfig.from_dict(manifest["generation"])
@@ -133,6 +144,8 @@ class OVAnimateAnyonePipeline:
         callback_on_step_end: Callable | None = None,
         context_frames: int = 24,
         context_overlap: int = 4,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        cache_interval: int = 1,
     ) -> AnimateAnyoneOutput:
         """Animate a character.
 
@@ -154,6 +167,10 @@ class OVAnimateAnyonePipeline:
                 step; latents in the dictionary that it returns are used from there on.
             context_frames: longest window of frames that pass through the network together.
             context_overlap: frames that neighbouring windows share.
+            guidance_interval: the share of the steps, from and up to, that guidance is used in; the
+                others take half the time.
+            cache_interval: the denoising UNet runs in every so many steps and in the last; in
+                between, its answer is extrapolated from the two before. 1: in every step.
 
         Raises:
             ValueError, TypeError: an argument is out of range; before any network runs.
@@ -174,6 +191,8 @@ class OVAnimateAnyonePipeline:
         check_choice("output_type", output_type, OUTPUT_TYPES)
         check_type("generator", generator, torch.Generator | None)
         check_type("callback_on_step_end", callback_on_step_end, Callable | None)
+        check_interval("guidance_interval", guidance_interval)
+        check_count("cache_interval", cache_interval)
         windows = context_windows(num_frames, context_frames, context_overlap)
         self.scheduler.set_timesteps(num_inference_steps)
         self._interrupt = False
@@ -183,34 +202,25 @@ class OVAnimateAnyonePipeline:
         features = self.reference_features(reference_image, embedding, width, height)
 
         # 3. Encode the poses
-        pose_features = self.encode_poses(pose_images[:num_frames], width, height)  # 1 d f h w
-
-        self._release_large_parts("image_encoder", "vae_encoder", "reference_unet", "pose_guider")
+        poses = self.pose_features(pose_images[:num_frames], width, height)
+        self._release_large_parts("image_encoder", "vae_encoder", "reference_unet")
 
         # 4. Draw the initial noise
         latents = self.prepare_latents(num_frames, width, height, generator)
 
         # 5. Denoise
-        denoiser = self.denoiser(embedding, features, pose_features)
-        with tqdm(total=len(self.scheduler.timesteps), desc="Denoising", unit="step") as bar:
-
-            def on_step_end(step, timestep, latents):
-                bar.update()
-                if callback_on_step_end is None:
-                    return latents
-                answer = callback_on_step_end(self, step, timestep, {"latents": latents}) or {}
-                changed = answer.get("latents", latents)
-                check_same_form("latents of callback_on_step_end", changed, latents)
-                return changed
-
+        with self._watching(callback_on_step_end) as on_step_end, self._spreading() as spread:
             latents = denoise(
-                denoiser,
+                self.denoiser(embedding, features, poses),
                 latents,
                 self.scheduler,
                 windows,
                 guidance_scale,
                 generator,
                 on_step_end,
+                guidance_interval,
+                cache_interval,
+                spread,
             )
 
         # 6. Decode
@@ -255,14 +265,36 @@ class OVAnimateAnyonePipeline:
         )
         return {name: feature.copy() for name, feature in features.items()}
 
+    def pose_features(self, pose_images, width, height) -> Callable[[Sequence[int]], np.ndarray]:
+        """A function from frame indices to their pose features (1, d, f, h, w).
+
+        The features of a short video are computed at once and kept. Those of a long one would take
+        eighty times the memory of its latents: they are computed for each window when it is its
+        turn, which takes a two-hundredth of the time of the step.
+        """
+        factor, width_of_features = self.vae_scale_factor, self.unet_config.block_out_channels[0]
+        size = 4 * width_of_features * len(pose_images) * (height // factor) * (width // factor)
+        if size > KEEP_BELOW_BYTES:
+
+            @lru_cache(maxsize=self._workers)  # both halves of guidance ask for the same window
+            def of_window(frames):
+                return self.encode_poses([pose_images[i] for i in frames], width, height)
+
+            return lambda frames: of_window(tuple(frames))
+        bar = tqdm(pose_images, desc="Encoding poses", unit="frame")
+        features = self.encode_poses(bar, width, height)
+        self._release_large_parts("pose_guider")
+        whole = list(range(len(pose_images)))
+        return lambda frames: features if frames == whole else features[:, :, frames]
+
     def encode_poses(self, pose_images, width, height) -> np.ndarray:
         """Pose features (1, d, f, h, w), one frame at a time: no frame needs another here."""
         features = []
-        for pose in tqdm(pose_images, desc="Encoding poses", unit="frame"):
+        for pose in pose_images:
             pixels = picture_pixels(pose, width, height, background="black")
-            pixels = pixels[None, :, None]  # 1 3 1 H W
-            outputs = self._run("pose_guider", pose_images=pixels)
-            features.append(outputs["pose_features"].copy())
+            with self._one_pose:  # windows on several devices share the pose guider
+                outputs = self._run("pose_guider", pose_images=pixels[None, :, None])  # 1 3 1 H W
+                features.append(outputs["pose_features"].copy())
         return np.concatenate(features, axis=2)
 
     def prepare_latents(self, num_frames, width, height, generator) -> torch.Tensor:
@@ -275,44 +307,74 @@ class OVAnimateAnyonePipeline:
         """Latents (1, c, f, h, w) → frames, see `AnimateAnyoneOutput`."""
         if output_type == "latent":
             return latents
-        latents = latents / self.vae_scaling_factor
-        frames = [
-            self._decode_frame(latents[:, :, index].numpy(), output_type)
-            for index in tqdm(range(latents.shape[2]), desc="Decoding", unit="frame")
-        ]
         if output_type == "pil":
-            return [frames]
-        video = np.stack(frames)[None]  # 1 f H W 3
+            return [list(self.decode_frames(latents))]
+        video = np.stack(list(self._pictures(latents)))[None]  # 1 f H W 3
         return video if output_type == "np" else torch.from_numpy(video).permute(0, 1, 4, 2, 3)
 
-    def _decode_frame(self, latent: np.ndarray, output_type: str):
-        picture = self._run("vae_decoder", latent=latent)["image"][0]  # 3 H W
-        picture = np.clip(picture / 2 + 0.5, 0, 1).transpose(1, 2, 0)
-        if output_type == "pil":
-            return Image.fromarray((255 * picture).round().astype(np.uint8))
-        return picture
+    def decode_frames(self, latents: torch.Tensor) -> Iterator[Image.Image]:
+        """Latents (1, c, f, h, w) → images, each decoded when it is asked for: `write_video` takes
+        them as they come, so that a long video is never in memory as a whole."""
+        for picture in self._pictures(latents):
+            yield Image.fromarray((255 * picture).round().astype(np.uint8))
+
+    def _pictures(self, latents: torch.Tensor) -> Iterator[np.ndarray]:
+        """float32 (H, W, 3) in [0, 1], frame by frame."""
+        for index in tqdm(range(latents.shape[2]), desc="Decoding", unit="frame"):
+            latent = latents[:, :, index] / self.vae_scaling_factor
+            picture = self._run("vae_decoder", latent=latent.numpy())["image"][0]  # 3 H W
+            yield np.clip(picture / 2 + 0.5, 0, 1).transpose(1, 2, 0)
 
     def denoiser(self, embedding, features, pose_features):
         """The denoising UNet as a `denoise.Denoiser`, for one embedding (1, 1, e), its reference
-        features and the pose features (1, d, f, h, w) of the whole video."""
+        features, and a function from frames to pose features (1, d, f, h, w)."""
         no_embedding = np.zeros_like(embedding)
         no_features = {name: value[:, :0] for name, value in features.items()}
         halves = {True: (embedding, features), False: (no_embedding, no_features)}
 
         def predict(sample, timestep, frames, conditional):
             embedding, features = halves[conditional]
-            whole = len(frames) == pose_features.shape[2]  # one window: no copy
             outputs = self._run(
                 "denoising_unet",
                 sample=sample.numpy(),
                 timestep=np.array([timestep], np.float32),
                 encoder_hidden_states=embedding,
-                pose_features=pose_features if whole else pose_features[:, :, frames],
+                pose_features=pose_features(frames),
                 **features,
             )
             return torch.from_numpy(outputs["noise_pred"].copy())
 
         return predict
+
+    @contextmanager
+    def _watching(self, callback) -> Iterator[Callable]:
+        """A progress bar, and what `denoise` calls after each step: it moves the bar, and hands the
+        latents to the caller's callback and back."""
+        with tqdm(total=len(self.scheduler.timesteps), desc="Denoising", unit="step") as bar:
+
+            def on_step_end(step, timestep, latents):
+                bar.update()
+                if callback is None:
+                    return latents
+                answer = callback(self, step, timestep, {"latents": latents}) or {}
+                changed = answer.get("latents", latents)
+                check_same_form("latents of callback_on_step_end", changed, latents)
+                return changed
+
+            yield on_step_end
+
+    @contextmanager
+    def _spreading(self) -> Iterator[Callable]:
+        """What `denoise` calls for all windows of a step: `map`, or that of as many threads as
+        there are devices; when the run is stopped, windows that wait for a device are dropped."""
+        if self._workers == 1:
+            yield map
+            return
+        executor = ThreadPoolExecutor(self._workers)
+        try:
+            yield executor.map
+        finally:
+            executor.shutdown(cancel_futures=True)
 
     def _release_large_parts(self, *names: str) -> None:
         for name in names:

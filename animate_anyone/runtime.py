@@ -6,8 +6,9 @@ are wired to the request, not copied.
 """
 
 import logging
+import queue
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "f32", "bf16", "f16")
 VIRTUAL_DEVICES = ("AUTO", "HETERO", "MULTI")
+SPREAD_PART = "denoising_unet"  # the only part with work for several devices
 
 
 class OVPart:
@@ -53,7 +55,8 @@ class OVPart:
         for name, value in inputs.items():
             self._request.set_tensor(name, ov.Tensor(value, shared_memory=True))
         start = time.perf_counter()
-        self._request.infer()
+        self._request.start_async()
+        self._request.wait()
         self.seconds += time.perf_counter() - start
         self.calls += 1
         outputs = self._request.model_outputs
@@ -89,9 +92,52 @@ class OVPart:
         """Free the compiled network; the next call compiles again."""
         self._request = self._shapes = None
 
+    @property
+    def devices(self) -> list[str]:
+        """Where it runs."""
+        return [self.device]
+
     def _static(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self._dynamic.get(name)
         return tuple(-1 if index == axis else size for index, size in enumerate(shape))
+
+
+class OVReplicas:
+    """One network on several devices, behind the contract of `OVPart`; may be called from as many
+    threads, and each call takes a device that is free. Its answers are copies."""
+
+    def __init__(self, parts: Sequence[OVPart]):
+        self.parts, self._free = list(parts), queue.SimpleQueue()
+        self.weight_bytes = sum(part.weight_bytes for part in parts)
+        for part in parts:
+            self._free.put(part)
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        part = self._free.get()
+        try:
+            return {name: value.copy() for name, value in part(**inputs).items()}
+        finally:
+            self._free.put(part)
+
+    @property
+    def devices(self) -> list[str]:
+        """Where it runs."""
+        return [part.device for part in self.parts]
+
+    @property
+    def calls(self) -> int:
+        """Of all devices."""
+        return sum(part.calls for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        """Of all devices, as if they had worked one after the other."""
+        return sum(part.seconds for part in self.parts)
+
+    def release(self) -> None:
+        """Free the compiled networks."""
+        for part in self.parts:
+            part.release()
 
 
 def _read(core: ov.Core, path: Path) -> ov.Model:
@@ -131,14 +177,28 @@ def check_devices(core: ov.Core, devices) -> None:
                 raise ValueError(f"device {device!r} does not exist here; there are {available}")
 
 
-def per_part_devices(device) -> dict[str, str]:
-    """{part name: device} from one device for all, or from some parts' own; the rest is "CPU"."""
-    if isinstance(device, str):
-        return dict.fromkeys(PART_NAMES, device)
+def per_part_devices(device) -> dict[str, list[str]]:
+    """{part name: its devices} from one device for all, or from some parts' own; the rest is "CPU".
+    A list of devices shares the windows of the denoising UNet; other parts run on its first one."""
     if not isinstance(device, Mapping):
-        raise TypeError(f"device must be a string or one per part, got {type(device).__name__}")
+        devices = _device_list(device)
+        return {name: devices[:1] for name in PART_NAMES} | {SPREAD_PART: devices}
     _refuse_unknown_parts("device", device)
-    return dict.fromkeys(PART_NAMES, "CPU") | dict(device)
+    own = {name: _device_list(value) for name, value in device.items()}
+    for name, devices in own.items():
+        if len(devices) > 1 and name != SPREAD_PART:
+            raise ValueError(f"{name} runs on one device, got {devices}")
+    return {name: ["CPU"] for name in PART_NAMES} | own
+
+
+def _device_list(device) -> list[str]:
+    devices = [device] if isinstance(device, str) else device
+    if not isinstance(devices, list | tuple):
+        kind = type(device).__name__
+        raise TypeError(f"device must be a string, a list of them or one per part, got {kind}")
+    if not devices:
+        raise ValueError("device must name at least one device, got an empty list")
+    return list(devices)
 
 
 def per_part_configs(ov_config: Mapping) -> dict[str, dict]:

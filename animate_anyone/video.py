@@ -5,11 +5,11 @@ Frames are lists of `PIL.Image`, RGB, all of one size.
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import av
@@ -76,8 +76,11 @@ def fit_image(image: Image.Image, width: int, height: int) -> Image.Image:
     return ImageOps.fit(to_rgb(image), (width, height), Resampling.LANCZOS)
 
 
-def read_video(path, num_frames: int | None = None) -> Video:
+def read_video(path, num_frames: int | None = None, transform: Callable | None = None) -> Video:
     """Decode the first `num_frames` frames of a video file, or all of them.
+
+    Each frame passes through `transform` as it is decoded: a long video is best made smaller there,
+    before all of its frames are in memory.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -95,7 +98,8 @@ def read_video(path, num_frames: int | None = None) -> Video:
             stream.thread_type = "AUTO"
             fps = stream.average_rate or stream.guessed_rate
             wanted = count() if num_frames is None else range(num_frames)
-            frames = [frame.to_image() for _, frame in zip(wanted, container.decode(stream))]
+            images = (frame.to_image() for _, frame in zip(wanted, container.decode(stream)))
+            frames = [transform(image) if transform else image for image in images]
             if num_frames is None and len(frames) < stream.frames:
                 logger.warning("%s breaks off: %d of %d frames", path, len(frames), stream.frames)
     except av.FFmpegError as error:
@@ -105,31 +109,34 @@ def read_video(path, num_frames: int | None = None) -> Video:
     return Video(frames, Fraction(fps))
 
 
-def write_video(frames: Sequence[Image.Image], path, fps: Fraction | float) -> Path:
+def write_video(frames: Iterable[Image.Image], path, fps: Fraction | float) -> Path:
     """Write an mp4 (H.264, yuv420p) that browsers and players take.
 
-    yuv420p needs even sizes: an odd one is extended by repeating the last row or column.
+    Frames are taken one by one: a generator may still be making them. yuv420p needs even sizes: an
+    odd one is extended by repeating the last row or column.
 
     Raises:
         ValueError: no frames, sizes that differ, a rate that is not positive, another ending.
         FileNotFoundError: the folder does not exist.
     """
     path = check_output(path, ".mp4")
-    width, height = _check_frames(frames, fps)
+    frames = _checked(frames, fps)
+    first = next(frames)
+    width, height = first.size
     even = width + width % 2, height + height % 2
     with _replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height = even
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "17", "preset": "medium"}
-        for image in frames:
+        for image in chain([first], frames):
             frame = av.VideoFrame.from_image(_extend(image, even))
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
 
-def write_gif(frames: Sequence[Image.Image], path, fps: Fraction | float) -> Path:
+def write_gif(frames: Iterable[Image.Image], path, fps: Fraction | float) -> Path:
     """Write an endlessly looping GIF. One palette for all frames keeps still areas still.
 
     A GIF's delays are whole hundredths of a second, and players slow down below two of them: above
@@ -139,7 +146,7 @@ def write_gif(frames: Sequence[Image.Image], path, fps: Fraction | float) -> Pat
         ValueError: see `write_video`.
     """
     path = check_output(path, ".gif")
-    _check_frames(frames, fps)
+    frames = list(_checked(frames, fps))
     step = max(1, -(-Fraction(fps) // 50))
     ends = [round(100 * (index + step) / Fraction(fps)) for index in range(0, len(frames), step)]
     delays = [GIF_TICK * (end - start) for start, end in zip([0, *ends], ends)]
@@ -153,18 +160,20 @@ def write_gif(frames: Sequence[Image.Image], path, fps: Fraction | float) -> Pat
     return path
 
 
-def side_by_side(reference, pose_frames, frames) -> list[Image.Image]:
-    """Reference | pose | result, each panel of the result's size, one picture per result frame.
+def side_by_side(reference, pose_frames, frames) -> Iterator[Image.Image]:
+    """Reference | pose | result, each panel of the result's size, one picture per result frame, made
+    as they are asked for.
 
     Raises:
         ValueError: fewer pose frames than result frames.
     """
-    if len(pose_frames) < len(frames):
-        raise ValueError(f"expected at least {len(frames)} pose frames, got {len(pose_frames)}")
-    size = frames[0].size
-    still = to_rgb(reference).resize(size, Resampling.LANCZOS)
-    poses = (to_rgb(pose).resize(size, Resampling.LANCZOS) for pose in pose_frames)
-    return [_row([still, pose, frame]) for pose, frame in zip(poses, frames)]
+    pose_frames, still = iter(pose_frames), None
+    for index, frame in enumerate(frames):
+        still = still or to_rgb(reference).resize(frame.size, Resampling.LANCZOS)
+        pose = next(pose_frames, None)
+        if pose is None:
+            raise ValueError(f"expected a pose frame for every frame, got {index}")
+        yield _row([still, to_rgb(pose).resize(frame.size, Resampling.LANCZOS), frame])
 
 
 def _row(panels: Sequence[Image.Image]) -> Image.Image:
@@ -197,15 +206,22 @@ def _require_file(path) -> None:
         raise FileNotFoundError(f"{path} does not exist or is no file")
 
 
-def _check_frames(frames, fps) -> tuple[int, int]:
-    if not isinstance(frames, Sequence) or not frames:
-        raise ValueError(f"frames must be a list of images and not empty, got {frames!r}")
+def _checked(frames, fps) -> Iterator[Image.Image]:
+    """The frames as they come; raises ValueError at once where there are none, and at a frame whose
+    size is not the first one's."""
     if not fps > 0:
         raise ValueError(f"fps must be above 0, got {fps}")
-    sizes = {frame.size for frame in frames}
-    if len(sizes) > 1:
-        raise ValueError(f"frames must share one size, got {sorted(sizes)}")
-    return sizes.pop()
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("frames must be images, at least one, got none")
+
+    def same_size(frame):
+        if frame.size != first.size:
+            raise ValueError(f"frames must share one size, got {first.size} and {frame.size}")
+        return frame
+
+    return map(same_size, chain([first], frames))
 
 
 def _extend(image: Image.Image, size: tuple[int, int]) -> Image.Image:

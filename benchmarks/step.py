@@ -42,7 +42,7 @@ def ir_step(options, precision: str):
     for name in ("image_encoder", "vae_encoder", "reference_unet", "pose_guider"):
         pipe.parts[name].release()
     latents = pipe.prepare_latents(options.frames, options.width, options.height, None)
-    denoiser = pipe.denoiser(embedding, features, poses)
+    denoiser = pipe.denoiser(embedding, features, lambda frames: poses)
     frames = list(range(options.frames))
     return lambda: [denoiser(latents, 500.0, frames, half) for half in (True, False)]
 

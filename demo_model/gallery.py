@@ -27,7 +27,7 @@ def gallery(pipe: OVAnimateAnyonePipeline, characters: list[int], motions: list[
         for index in characters:
             show = Performance.of(index, motion, frames)
             result = [Image.fromarray(frame) for frame in show.animate(pipe)]
-            cells.append(side_by_side(Image.fromarray(show.reference), show.maps, result))
+            cells.append(list(side_by_side(Image.fromarray(show.reference), show.maps, result)))
         rows.append(cells)
     return [
         Image.fromarray(np.vstack([np.hstack([cell[k] for cell in row]) for row in rows]))

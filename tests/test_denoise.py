@@ -1,5 +1,8 @@
 """Windows and the sampling loop, with denoisers that are plain functions."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -60,6 +63,60 @@ def test_guidance_formula():
     sample = torch.zeros(1, 1, 1, 1, 1)
     assert guided_prediction(denoiser, sample, 0.0, [0], 3.5).item() == 2 + 3.5 * (5 - 2)
     assert guided_prediction(denoiser, sample, 0.0, [0], 1.0).item() == 5
+
+
+def counting(calls: list):
+    """A denoiser whose answer grows by 1 with each step, and that notes what it is asked."""
+    timesteps = scheduler(8).timesteps.tolist()
+
+    def denoiser(sample, timestep, frames, conditional):
+        calls.append((timesteps.index(timestep), conditional))
+        return torch.full_like(sample, float(timesteps.index(timestep)))
+
+    return denoiser
+
+
+def test_guidance_interval():
+    """Both halves from a quarter of the steps up to a half, the conditional one alone elsewhere."""
+    calls = []
+    denoise(
+        counting(calls),
+        torch.zeros(1, 1, 1, 2, 2),
+        scheduler(8),
+        [[0]],
+        guidance_scale=2.0,
+        guidance_interval=(0.25, 0.5),
+    )
+    assert [step for step, conditional in calls if conditional] == list(range(8))
+    assert [step for step, conditional in calls if not conditional] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("interval", "steps"), [(1, list(range(8))), (2, [0, 1, 2, 4, 6, 7]), (3, [0, 1, 3, 6, 7])]
+)
+def test_cache_interval(interval, steps):
+    """The denoiser is asked in fewer steps; what it would say is a line, so nothing changes."""
+    calls, noise = [], torch.randn(1, 1, 1, 2, 2)
+    run = {"windows": [[0]], "guidance_scale": 1.0}
+    exact = denoise(counting([]), noise, scheduler(8), **run)
+    result = denoise(counting(calls), noise, scheduler(8), **run, cache_interval=interval)
+    assert [step for step, _ in calls] == steps
+    torch.testing.assert_close(result, exact)
+
+
+def test_windows_spread_over_threads():
+    """All at once, and summed in the same order as one after the other."""
+    sample, windows = torch.randn(1, 1, 8, 2, 2), [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 0]]
+    together = threading.Barrier(len(windows), timeout=10)
+
+    def denoiser(sample, timestep, frames, conditional):
+        together.wait()
+        return sample / 3
+
+    with ThreadPoolExecutor(len(windows)) as executor:
+        spread = windowed_prediction(denoiser, sample, 0.0, windows, 1.0, executor.map)
+    plain = windowed_prediction(lambda sample, *_: sample / 3, sample, 0.0, windows, 1.0)
+    assert torch.equal(spread, plain)
 
 
 def test_exact_velocity_leads_to_the_clean_sample():

@@ -102,6 +102,51 @@ def test_guidance_of_one_runs_the_conditional_half_alone(pipe, monkeypatch):
     assert sorted(calls) == [0] * 3 + [63] * 3
 
 
+def test_guidance_interval_and_cache_interval(pipe, monkeypatch):
+    """Of six steps, guidance in the middle two; with a cache, four conditional halves of six."""
+    calls = []
+    part = pipe.parts["denoising_unet"]
+
+    def counting(**inputs):
+        calls.append(inputs["down_blocks.0.attentions.0.transformer_blocks.0"].shape[1] > 0)
+        return part(**inputs)
+
+    monkeypatch.setitem(pipe.parts, "denoising_unet", counting)
+    settings = {"num_inference_steps": 6, "guidance_scale": 2.0, "output_type": "latent"}
+    run_case(pipe, "noguide", guidance_interval=(0.3, 0.6), **settings)
+    assert (calls.count(True), calls.count(False)) == (6, 2)
+    calls.clear()
+    run_case(pipe, "noguide", cache_interval=3, **settings)
+    assert (calls.count(True), calls.count(False)) == (4, 4)
+
+
+def test_pose_features_of_a_long_video_are_not_kept(pipe, monkeypatch):
+    """They are computed again for each window, and the result is the same bit by bit."""
+    settings = {"num_inference_steps": 1, "output_type": "latent"}
+    kept, _ = run_case(pipe, "long", **settings)
+    calls = pipe.parts["pose_guider"].calls
+    monkeypatch.setattr("animate_anyone.pipeline.KEEP_BELOW_BYTES", 0)
+    again, _ = run_case(pipe, "long", **settings)
+    assert np.array_equal(kept, again)
+    assert pipe.parts["pose_guider"].calls - calls == 2 * 24  # two windows
+
+
+def test_windows_are_shared_by_devices(pipe, toy_models):
+    """Two pools of one core each give what one gives, and both have worked."""
+    both = OVAnimateAnyonePipeline.from_pretrained(
+        toy_models,
+        device=["CPU", "CPU"],
+        ov_config=precision_config("f32") | {"INFERENCE_NUM_THREADS": 1},
+    )
+    settings = {"num_inference_steps": 1, "output_type": "latent", "guidance_scale": 1.0}
+    shared, _ = run_case(both, "long", **settings)
+    alone, _ = run_case(pipe, "long", **settings)
+    assert np.abs(shared - alone).max() < 5e-3
+    assert [part.calls for part in both.parts["denoising_unet"].parts] == [1, 1]
+    assert both.parts["denoising_unet"].calls == 2
+    assert both.parts["vae_decoder"].devices == ["CPU"]
+
+
 def test_networks_are_kept_while_shapes_stay(pipe):
     run_case(pipe, "noguide")
     requests = {name: part._request for name, part in pipe.parts.items()}
@@ -219,6 +264,10 @@ def test_reference_of_any_mode(pipe):
         ({"context_frames": 33}, "context_frames must be at most 32"),
         ({"context_overlap": 24}, r"context_overlap must be .* below context_frames \(24\)"),
         ({"context_overlap": -1}, "context_overlap must be at least 0"),
+        ({"guidance_interval": 0.5}, "guidance_interval must be Sequence, got float"),
+        ({"guidance_interval": (0.5, 0.2)}, "guidance_interval must be two rising numbers"),
+        ({"guidance_interval": (0, 2)}, "guidance_interval must be two rising numbers"),
+        ({"cache_interval": 0}, "cache_interval must be at least 1, got 0"),
         ({"output_type": "gif"}, "output_type must be one of"),
         ({"pose_images": []}, "pose_images must hold at least one image, got none"),
         ({"pose_images": [np.zeros((8, 8, 3))]}, "pose_images must be made of PIL images"),
@@ -241,6 +290,10 @@ def test_bad_folder_device_and_config(toy_models, tmp_path):
         open_pipeline(toy_models, device="TPU")
     with pytest.raises(ValueError, match="device names a part 'unet'"):
         open_pipeline(toy_models, device={"unet": "CPU"})
+    with pytest.raises(ValueError, match=r"vae_decoder runs on one device, got \['CPU', 'CPU'\]"):
+        open_pipeline(toy_models, device={"vae_decoder": ["CPU", "CPU"]})
+    with pytest.raises(ValueError, match="device must name at least one device"):
+        open_pipeline(toy_models, device=[])
     with pytest.raises(ValueError, match="ov_config names a part 'unet'"):
         open_pipeline(toy_models, ov_config={"unet": {}})
 

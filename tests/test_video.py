@@ -1,5 +1,6 @@
 """Reading and writing of pictures and videos."""
 
+import weakref
 from fractions import Fraction
 
 import av
@@ -59,6 +60,29 @@ def test_read_only_the_first_frames(tmp_path):
     assert len(read_video(path, 99).frames) == 8
 
 
+def test_frames_are_written_as_they_are_made(tmp_path):
+    """They do not gather: a film of any length fits into memory."""
+    made = []
+
+    def making():
+        for frame in iter(lambda: Image.new("RGB", (64, 48)), None):
+            made.append(weakref.ref(frame))
+            assert sum(reference() is not None for reference in made) <= 4
+            if len(made) > 50:
+                return
+            yield frame
+            del frame
+
+    path = write_video(making(), tmp_path / "out.mp4", 10)
+    assert len(read_video(path).frames) == 50
+
+
+def test_frames_are_transformed_as_they_are_read(tmp_path):
+    path = write_video(moving_square(), tmp_path / "out.mp4", 10)
+    video = read_video(path, transform=lambda frame: frame.resize((16, 12)))
+    assert [frame.size for frame in video.frames] == [(16, 12)] * 8
+
+
 @pytest.mark.parametrize(("fps", "kept"), [(10, 8), (30, 8), (60, 4)])
 def test_gif(tmp_path, fps, kept):
     path = write_gif(moving_square(), tmp_path / "out.gif", fps)
@@ -76,15 +100,15 @@ def test_gif(tmp_path, fps, kept):
 def test_side_by_side():
     frames = moving_square(count=2)
     poses = [Image.new("RGB", (32, 24), colour) for colour in ("red", "lime", "blue")]
-    rows = side_by_side(Image.new("RGB", (10, 10), "white"), poses, frames)
+    rows = list(side_by_side(Image.new("RGB", (10, 10), "white"), poses, frames))
     assert [row.size for row in rows] == [(192, 48)] * 2
     assert [rows[1].getpixel((x, 5)) for x in (5, 70, 190)] == [
         (255, 255, 255),
         (0, 255, 0),
         (0, 0, 128),
     ]
-    with pytest.raises(ValueError, match="expected at least 2 pose frames, got 1"):
-        side_by_side(frames[0], poses[:1], frames)
+    with pytest.raises(ValueError, match="expected a pose frame for every frame, got 1"):
+        list(side_by_side(frames[0], poses[:1], frames))
 
 
 def test_image_is_read_as_it_is_seen(tmp_path):
@@ -152,7 +176,7 @@ def test_bad_frames_leave_no_file(tmp_path):
     frames = moving_square(count=2)
     for write, ending in ((write_video, "mp4"), (write_gif, "gif")):
         path = tmp_path / f"out.{ending}"
-        with pytest.raises(ValueError, match="frames must be a list of images and not empty"):
+        with pytest.raises(ValueError, match="frames must be images, at least one, got none"):
             write([], path, 10)
         with pytest.raises(ValueError, match="fps must be above 0, got 0"):
             write(frames, path, 0)
