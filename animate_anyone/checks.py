@@ -46,6 +46,9 @@ def check_images(name: str, images) -> None:
             raise TypeError(f"{name} must be made of PIL images, got {type(image).__name__}")
         if 0 in image.size:
             raise ValueError(f"{name} must not be empty, got an image of {image.size} pixels")
+        if image.mode in ("I", "F"):
+            raise ValueError(f"{name} must have 8 or 16 bits per channel, got mode {image.mode}")
+        _read_pixels(name, image)
 
 
 def check_run(num_frames, num_poses: int, num_inference_steps, guidance_scale) -> None:
@@ -61,9 +64,11 @@ def check_run(num_frames, num_poses: int, num_inference_steps, guidance_scale) -
         raise ValueError(f"guidance_scale must be at least 0 and finite, got {guidance_scale}")
 
 
-def check_context_frames(context_frames, longest: int) -> None:
-    """Raises TypeError or ValueError unless the motion modules know so many positions."""
+def check_context(context_frames, context_overlap, longest: int) -> None:
+    """Raises TypeError or ValueError unless the motion modules know so many positions; how the two
+    go together is for `context_windows` to say."""
     check_count("context_frames", context_frames)
+    check_type("context_overlap", context_overlap, int | np.integer)
     if context_frames > longest:
         raise ValueError(
             f"context_frames must be at most {longest}, the length of the motion modules'"
@@ -85,6 +90,14 @@ def check_same_form(name: str, value, example: torch.Tensor) -> None:
     forms = [(tuple(tensor.shape), tensor.dtype) for tensor in (value, example)]
     if forms[0] != forms[1]:
         raise ValueError(f"{name} must have shape and type {forms[1]}, got {forms[0]}")
+
+
+def _read_pixels(name: str, image: Image.Image) -> None:
+    """An image that was opened is read only when it is used, and may turn out to be cut short."""
+    try:
+        image.load()
+    except OSError as error:
+        raise ValueError(f"{name} must be readable, got a broken image ({error})") from error
 
 
 def _name(expected) -> str:

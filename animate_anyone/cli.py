@@ -53,7 +53,15 @@ def _animate(options) -> None:
 
     from .pipeline import OVAnimateAnyonePipeline
     from .runtime import precision_config
-    from .video import check_output, fit_image, load_image, read_video, side_by_side, write_video
+    from .video import (
+        check_output,
+        fit_image,
+        load_image,
+        read_video,
+        replacing,
+        side_by_side,
+        write_video,
+    )
 
     check_output(options.output, ".mp4")
     if options.save_latents:
@@ -79,7 +87,8 @@ def _animate(options) -> None:
         output_type="latent",
     ).frames
     if options.save_latents:
-        np.save(options.save_latents, latents.numpy())
+        with replacing(options.save_latents) as partial, partial.open("wb") as file:
+            np.save(file, latents.numpy())
     frames = pipe.decode_frames(latents)
     shown = frames if options.only_result else side_by_side(reference, pose.frames, frames)
     print(write_video(shown, options.output, pose.fps))

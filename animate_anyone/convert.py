@@ -248,11 +248,9 @@ def _recipe(sources: dict[str, str], compression: str) -> dict:
 
 def _hash_all(sources: dict[str, list[Path]], weights_dir: Path) -> dict[str, str]:
     paths = sorted({path for files in sources.values() for path in files})
+    bar = tqdm(paths, desc="Checking weights", unit="file")
     return {
-        name: file_facts(path)["sha256"]
-        for name, path in zip(
-            _relative(paths, weights_dir), tqdm(paths, desc="Checking weights", unit="file")
-        )
+        name: file_facts(path)["sha256"] for path, name in zip(bar, _relative(paths, weights_dir))
     }
 
 

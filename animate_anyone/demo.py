@@ -95,7 +95,7 @@ def told_in_page(*files: dict | None):
     """Show what is wrong with the input as a message instead of a stack trace."""
     try:
         yield
-    except (ValueError, TypeError, OSError, Image.DecompressionBombError, Interrupted) as error:
+    except (ValueError, TypeError, OSError, Interrupted) as error:
         message = str(error)
         for path in (file["path"] for file in files if file and file["path"]):
             message = message.replace(path, Path(path).name)  # Gradio's folder says nothing

@@ -37,7 +37,8 @@ def denoise(
         on_step_end: called with (step, timestep, latents); what it returns goes on.
         guidance_interval: the share of the steps, from and up to, that guidance is used in
             (Kynkäänniemi et al. 2024); outside of it only the conditional half is computed.
-        cache_interval: the denoiser runs in every so many steps, see `Forecast`.
+        cache_interval: the denoiser runs in every so many steps, in the first two (also of each
+            section that guidance_interval makes) and in the last, see `Forecast`.
         spread: calls a function for each window, as `map` does; that of an executor does it for
             several at a time.
     """
@@ -45,11 +46,13 @@ def denoise(
     if "generator" in inspect.signature(scheduler.step).parameters:
         extras["generator"] = generator
     first, end = guidance_interval
-    forecast, count = Forecast(), len(scheduler.timesteps)
+    forecast, scale, count = Forecast(), None, len(scheduler.timesteps)
     for step, timestep in enumerate(scheduler.timesteps):
+        before, scale = scale, guidance_scale if first <= step / count < end else 1.0
+        if scale != before:  # no line leads from guided answers to others
+            forecast = Forecast()
         if forecast.order < 1 or step % cache_interval == 0 or step == count - 1:
             sample = scheduler.scale_model_input(latents, timestep)
-            scale = guidance_scale if first <= step / count < end else 1.0
             prediction = windowed_prediction(
                 denoiser, sample, float(timestep), windows, scale, spread
             )

@@ -5,14 +5,13 @@ embedding.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from threading import Lock
 
 import diffusers
 import numpy as np
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 
 from .checks import (
     check_choice,
-    check_context_frames,
+    check_context,
     check_count,
     check_images,
     check_interval,
@@ -91,7 +90,7 @@ class OVAnimateAnyonePipeline:
         self.vae_scale_factor = config["vae_scale_factor"]
         self.image_size = config["image_size"]
         self._interrupt = False
-        self._one_pose = Lock()
+        self._one_pose = threading.Lock()
         self._workers = len(parts["denoising_unet"].devices)
 
     @classmethod
@@ -102,13 +101,14 @@ class OVAnimateAnyonePipeline:
             model_dir: folder with the IRs and their manifest.
             device: one device for all parts, or {part name: device}; parts left out run on CPU.
                 A list of devices, for all or for the denoising UNet, shares the context windows of
-                a long video among them.
+                a long video among them as they are free; other parts run on its first one.
             ov_config: OpenVINO properties for all parts; under a part's name, a mapping of
                 properties for that part alone.
 
         Raises:
             FileNotFoundError, ValueError: no model folder, an unfinished one, or a device or part
                 that does not exist.
+            TypeError: device or ov_config are of another kind.
         """
         model_dir = Path(model_dir)
         manifest = read_manifest(model_dir)
@@ -169,8 +169,9 @@ class OVAnimateAnyonePipeline:
             context_overlap: frames that neighbouring windows share.
             guidance_interval: the share of the steps, from and up to, that guidance is used in; the
                 others take half the time.
-            cache_interval: the denoising UNet runs in every so many steps and in the last; in
-                between, its answer is extrapolated from the two before. 1: in every step.
+            cache_interval: the denoising UNet runs in every so many steps, in the first two (also
+                of each section that guidance_interval makes) and in the last; in between, its
+                answer is extrapolated from the two before. 1: in every step.
 
         Raises:
             ValueError, TypeError: an argument is out of range; before any network runs.
@@ -187,7 +188,7 @@ class OVAnimateAnyonePipeline:
             guidance_scale = recommended.guidance_scale
         check_images("reference_image", [reference_image])
         check_run(num_frames, len(pose_images), num_inference_steps, guidance_scale)
-        check_context_frames(context_frames, self.unet_config.motion_max_frames)
+        check_context(context_frames, context_overlap, self.unet_config.motion_max_frames)
         check_choice("output_type", output_type, OUTPUT_TYPES)
         check_type("generator", generator, torch.Generator | None)
         check_type("callback_on_step_end", callback_on_step_end, Callable | None)
@@ -197,34 +198,37 @@ class OVAnimateAnyonePipeline:
         self.scheduler.set_timesteps(num_inference_steps)
         self._interrupt = False
 
-        # 2. Encode the reference: its embedding, its latent, its reference features
-        embedding = self.encode_image(reference_image)  # 1 1 e
-        features = self.reference_features(reference_image, embedding, width, height)
+        try:
+            # 2. Encode the reference: its embedding, its latent, its reference features
+            embedding = self.encode_image(reference_image)  # 1 1 e
+            features = self.reference_features(reference_image, embedding, width, height)
 
-        # 3. Encode the poses
-        poses = self.pose_features(pose_images[:num_frames], width, height)
-        self._release_large_parts("image_encoder", "vae_encoder", "reference_unet")
+            # 3. Encode the poses
+            poses = self.pose_features(pose_images[:num_frames], width, height)
+            self._release_large_parts("image_encoder", "vae_encoder", "reference_unet")
 
-        # 4. Draw the initial noise
-        latents = self.prepare_latents(num_frames, width, height, generator)
+            # 4. Draw the initial noise
+            latents = self.prepare_latents(num_frames, width, height, generator)
 
-        # 5. Denoise
-        with self._watching(callback_on_step_end) as on_step_end, self._spreading() as spread:
-            latents = denoise(
-                self.denoiser(embedding, features, poses),
-                latents,
-                self.scheduler,
-                windows,
-                guidance_scale,
-                generator,
-                on_step_end,
-                guidance_interval,
-                cache_interval,
-                spread,
-            )
+            # 5. Denoise
+            with self._watching(callback_on_step_end) as on_step_end, self._spreading() as spread:
+                latents = denoise(
+                    self.denoiser(embedding, features, poses),
+                    latents,
+                    self.scheduler,
+                    windows,
+                    guidance_scale,
+                    generator,
+                    on_step_end,
+                    guidance_interval,
+                    cache_interval,
+                    spread,
+                )
 
-        # 6. Decode
-        return AnimateAnyoneOutput(frames=self.decode(latents, output_type))
+            # 6. Decode
+            return AnimateAnyoneOutput(frames=self.decode(latents, output_type))
+        finally:
+            self._interrupt = False
 
     def interrupt(self) -> None:
         """Stop the current run before its next network call; it raises `Interrupted`. Safe to call
@@ -275,15 +279,17 @@ class OVAnimateAnyonePipeline:
         factor, width_of_features = self.vae_scale_factor, self.unet_config.block_out_channels[0]
         size = 4 * width_of_features * len(pose_images) * (height // factor) * (width // factor)
         if size > KEEP_BELOW_BYTES:
+            last = threading.local()  # both halves of guidance ask for the same window
 
-            @lru_cache(maxsize=self._workers)  # both halves of guidance ask for the same window
             def of_window(frames):
-                return self.encode_poses([pose_images[i] for i in frames], width, height)
+                if getattr(last, "frames", None) != frames:
+                    images = [pose_images[index] for index in frames]
+                    last.frames, last.features = frames, self.encode_poses(images, width, height)
+                return last.features
 
-            return lambda frames: of_window(tuple(frames))
+            return of_window
         bar = tqdm(pose_images, desc="Encoding poses", unit="frame")
         features = self.encode_poses(bar, width, height)
-        self._release_large_parts("pose_guider")
         whole = list(range(len(pose_images)))
         return lambda frames: features if frames == whole else features[:, :, frames]
 
@@ -373,6 +379,9 @@ class OVAnimateAnyonePipeline:
         executor = ThreadPoolExecutor(self._workers)
         try:
             yield executor.map
+        except BaseException:
+            self._interrupt = True  # windows under way end before their next network call
+            raise
         finally:
             executor.shutdown(cancel_futures=True)
 

@@ -55,8 +55,7 @@ class OVPart:
         for name, value in inputs.items():
             self._request.set_tensor(name, ov.Tensor(value, shared_memory=True))
         start = time.perf_counter()
-        self._request.start_async()
-        self._request.wait()
+        self._request.infer()
         self.seconds += time.perf_counter() - start
         self.calls += 1
         outputs = self._request.model_outputs

@@ -1,9 +1,11 @@
 """Reading and writing of images and video, with PyAV and Pillow.
 
-Frames are lists of `PIL.Image`, RGB, all of one size.
+Frames are `PIL.Image`, RGB, all of one size: lists where they are read, any iterable where they are
+written.
 """
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +16,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from PIL.Image import Resampling
 
 logger = logging.getLogger(__name__)
 
+SLOWEST = 1001  # seconds per frame; the largest denominator of a rate, that of 29.97 per second
+UNREADABLE = OSError, SyntaxError, ValueError, Image.DecompressionBombError
 GIF_TICK = 10  # a GIF counts its delays in hundredths of a second
 
 
@@ -41,7 +45,7 @@ def load_image(path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return to_rgb(ImageOps.exif_transpose(image))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is not a readable image ({error})") from error
 
 
@@ -120,16 +124,15 @@ def write_video(frames: Iterable[Image.Image], path, fps: Fraction | float) -> P
         FileNotFoundError: the folder does not exist.
     """
     path = check_output(path, ".mp4")
-    frames = _checked(frames, fps)
-    first = next(frames)
+    first, frames = _checked(frames, fps)
     width, height = first.size
     even = width + width % 2, height + height % 2
-    with _replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(SLOWEST))
         stream.width, stream.height = even
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "17", "preset": "medium"}
-        for image in chain([first], frames):
+        for image in frames:
             frame = av.VideoFrame.from_image(_extend(image, even))
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -146,14 +149,14 @@ def write_gif(frames: Iterable[Image.Image], path, fps: Fraction | float) -> Pat
         ValueError: see `write_video`.
     """
     path = check_output(path, ".gif")
-    frames = list(_checked(frames, fps))
+    frames = list(_checked(frames, fps)[1])
     step = max(1, -(-Fraction(fps) // 50))
     ends = [round(100 * (index + step) / Fraction(fps)) for index in range(0, len(frames), step)]
     delays = [GIF_TICK * (end - start) for start, end in zip([0, *ends], ends)]
     kept = [frame.convert("RGB") for frame in frames[::step]]
     palette = _shared_palette(kept)
     pictures = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in kept]
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         pictures[0].save(
             partial, "GIF", save_all=True, append_images=pictures[1:], duration=delays, loop=0
         )
@@ -161,11 +164,11 @@ def write_gif(frames: Iterable[Image.Image], path, fps: Fraction | float) -> Pat
 
 
 def side_by_side(reference, pose_frames, frames) -> Iterator[Image.Image]:
-    """Reference | pose | result, each panel of the result's size, one picture per result frame, made
-    as they are asked for.
+    """Reference | pose | result, each panel of the result's size, one picture per result frame. They
+    are made as they are asked for, once: to use them twice, make a list.
 
     Raises:
-        ValueError: fewer pose frames than result frames.
+        ValueError: there is no pose frame left for a result frame.
     """
     pose_frames, still = iter(pose_frames), None
     for index, frame in enumerate(frames):
@@ -206,11 +209,11 @@ def _require_file(path) -> None:
         raise FileNotFoundError(f"{path} does not exist or is no file")
 
 
-def _checked(frames, fps) -> Iterator[Image.Image]:
-    """The frames as they come; raises ValueError at once where there are none, and at a frame whose
-    size is not the first one's."""
-    if not fps > 0:
-        raise ValueError(f"fps must be above 0, got {fps}")
+def _checked(frames, fps) -> tuple[Image.Image, Iterator[Image.Image]]:
+    """The first frame, and all of them as they come; raises ValueError at once where there are none,
+    and at a frame whose size is not the first one's."""
+    if not 1 / SLOWEST <= fps < math.inf:
+        raise ValueError(f"fps must be at least 1/{SLOWEST} and finite, got {fps}")
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -221,7 +224,7 @@ def _checked(frames, fps) -> Iterator[Image.Image]:
             raise ValueError(f"frames must share one size, got {first.size} and {frame.size}")
         return frame
 
-    return map(same_size, chain([first], frames))
+    return first, map(same_size, chain([first], frames))
 
 
 def _extend(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -245,7 +248,7 @@ def _shared_palette(frames: Sequence[Image.Image], samples: int = 8) -> Image.Im
 
 
 @contextmanager
-def _replacing(path: Path):
+def replacing(path: Path):
     """A file beside `path` to write to; takes its place when all went well, vanishes otherwise."""
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -1,11 +1,11 @@
-"""Seconds and peak memory of one denoising step with guidance: our IR and our PyTorch module.
+"""Seconds and peak memory of one denoising step with guidance: our IR, our PyTorch module, and the
+plain conversion (`plain.py`), which computes as the reference implementation does.
 
     python benchmarks/step.py --weights build/full_weights --models build/full_models \\
-        --width 256 --height 256 --frames 8 --engines ir-f32 torch-f32
+        --width 256 --height 256 --frames 8 --engines plain-f32 ir-f32 torch-f32
 
-Every engine runs in a process of its own and computes both halves of guidance one after the other,
-on the same random inputs. The engines take turns, so that a noisy machine is noisy for all, and the
-table gives medians and the ratio to the first engine.
+Every engine runs in a process of its own on random inputs of the same sizes. The engines take turns,
+so that a noisy machine is noisy for all, and the table gives medians and the ratio to the first engine.
 """
 
 import argparse
@@ -20,7 +20,15 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-ENGINES = ("ir-f32", "ir-bf16", "ir-auto", "torch-f32", "torch-bf16")
+ENGINES = tuple(
+    f"{kind}-{precision}"
+    for kind, precisions in {
+        "plain": ("f32", "bf16"),
+        "ir": ("f32", "bf16", "auto"),
+        "torch": ("f32", "bf16"),
+    }.items()
+    for precision in precisions
+)
 
 
 def ir_step(options, precision: str):
@@ -47,49 +55,66 @@ def ir_step(options, precision: str):
     return lambda: [denoiser(latents, 500.0, frames, half) for half in (True, False)]
 
 
+def plain_step(options, precision: str):
+    """One call of the plain conversion, for both halves at once."""
+    import openvino as ov
+
+    from animate_anyone.runtime import precision_config
+
+    core = ov.Core()
+    model = core.read_model(options.models / "plain_denoising_unet.xml")
+    inputs = {name: value.numpy() for name, value in random_inputs(options, halves=2).items()}
+    model.reshape({name: value.shape for name, value in inputs.items()})
+    compiled = core.compile_model(model, "CPU", precision_config(precision))
+    request = compiled.create_infer_request()
+    return lambda: request.infer(inputs, share_inputs=True)
+
+
 def torch_step(options, precision: str):
-    """The same on the PyTorch module."""
+    """Our PyTorch module, one half after the other."""
     import torch
 
-    from animate_anyone.config import reference_feature_names
     from animate_anyone.weights import load_part
 
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
     unet = load_part("denoising_unet", options.weights).to(dtype)
-    f, h, w = options.frames, options.height // 8, options.width // 8
-    config = unet.config
-    sample = torch.randn(1, config.in_channels, f, h, w, dtype=dtype)
-    poses = torch.randn(1, config.block_out_channels[0], f, h, w, dtype=dtype)
-    embedding = torch.randn(1, 1, config.cross_attention_dim, dtype=dtype)
-    features = []
-    for name in reference_feature_names(config):
-        depth = unet.get_submodule(name.split(".attentions")[0])
-        level = _level(name, len(config.block_out_channels))
-        tokens = -(-h // 2**level) * -(-w // 2**level)
-        width = depth.attentions[0].norm.num_channels
-        features.append(torch.randn(1, tokens, width, dtype=dtype))
-    timestep = torch.tensor([500.0])
+    inputs = {name: value.to(dtype) for name, value in random_inputs(options, halves=1).items()}
 
     def step():
         with torch.inference_mode():
-            unet(sample, timestep, embedding, poses, *features)
-            unet(sample, timestep, torch.zeros_like(embedding), poses)
+            unet(*inputs.values())
+            unet(*list(inputs.values())[:4])
 
     return step
 
 
-def _level(name: str, levels: int) -> int:
-    """How often the size was halved where a transformer block runs."""
-    stage, *rest = name.split(".")
-    if stage == "mid_block":
-        return levels - 1
-    return int(rest[0]) if stage == "down_blocks" else levels - 1 - int(rest[0])
+def random_inputs(options, halves: int) -> dict:
+    """Tensors of the sizes that the run has, by port name."""
+    import torch
+
+    from animate_anyone.config import reference_feature_names
+    from animate_anyone.models import DenoisingUNet
+    from animate_anyone.weights import unet_config
+    from benchmarks.flops import feature_shapes
+
+    config = unet_config(options.weights)
+    size = options.frames, options.height // 8, options.width // 8
+    with torch.device("meta"):
+        shapes = feature_shapes(DenoisingUNet(config), options.width, options.height)
+    inputs = {
+        "sample": torch.randn(halves, config.in_channels, *size),
+        "timestep": torch.tensor([500.0]),
+        "encoder_hidden_states": torch.randn(halves, 1, config.cross_attention_dim),
+        "pose_features": torch.randn(halves, config.block_out_channels[0], *size),
+    }
+    names = reference_feature_names(config)
+    return inputs | {name: torch.randn(shape) for name, shape in zip(names, shapes)}
 
 
 def work(options) -> None:
     """Serve one engine: a step for every line on standard input."""
     kind, precision = options.worker.split("-")
-    step = (ir_step if kind == "ir" else torch_step)(options, precision)
+    step = {"ir": ir_step, "plain": plain_step, "torch": torch_step}[kind](options, precision)
     for _ in sys.stdin:
         start = time.perf_counter()
         step()

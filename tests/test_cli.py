@@ -71,6 +71,7 @@ def test_only_result(toy_models, pose_video, tmp_path):
         (["--guidance", "inf"], "guidance_scale must be at least 0 and finite, got inf"),
         (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
         (["--output", "out.gif"], "output must end in .mp4, got 'out.gif'"),
+        (["--save-latents", "nowhere/x.npy"], "output folder nowhere does not exist"),
         (["--save-latents", "x.pt"], "output must end in .npy, got 'x.pt'"),
         (["--output", "nowhere/out.mp4"], "output folder nowhere does not exist"),
         (["--reference", "nobody.png"], "nobody.png does not exist"),

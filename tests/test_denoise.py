@@ -104,6 +104,22 @@ def test_cache_interval(interval, steps):
     torch.testing.assert_close(result, exact)
 
 
+def test_no_line_leads_out_of_the_guidance_interval():
+    """Where guidance ends, the forecast begins anew with two answers of its own."""
+    calls = []
+    denoise(
+        counting(calls),
+        torch.zeros(1, 1, 1, 2, 2),
+        scheduler(8),
+        [[0]],
+        guidance_scale=2.0,
+        guidance_interval=(0.0, 0.5),
+        cache_interval=4,
+    )
+    assert [step for step, conditional in calls if conditional] == [0, 1, 4, 5, 7]
+    assert [step for step, conditional in calls if not conditional] == [0, 1]
+
+
 def test_windows_spread_over_threads():
     """All at once, and summed in the same order as one after the other."""
     sample, windows = torch.randn(1, 1, 8, 2, 2), [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 0]]

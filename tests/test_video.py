@@ -172,14 +172,24 @@ def test_bad_files(tmp_path):
             read(tmp_path)
 
 
+def test_a_picture_of_absurd_size_is_refused(tmp_path, monkeypatch):
+    Image.new("L", (64, 64)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match="huge.png is not a readable image"):
+        load_image(tmp_path / "huge.png")
+
+
 def test_bad_frames_leave_no_file(tmp_path):
     frames = moving_square(count=2)
     for write, ending in ((write_video, "mp4"), (write_gif, "gif")):
         path = tmp_path / f"out.{ending}"
         with pytest.raises(ValueError, match="frames must be images, at least one, got none"):
             write([], path, 10)
-        with pytest.raises(ValueError, match="fps must be above 0, got 0"):
-            write(frames, path, 0)
+        for fps in (0, -1, 1e-4, float("inf"), float("nan")):
+            with pytest.raises(
+                ValueError, match=f"fps must be at least 1/1001 and finite, got {fps}"
+            ):
+                write(frames, path, fps)
         with pytest.raises(ValueError, match="frames must share one size"):
             write([*frames, Image.new("RGB", (8, 8))], path, 10)
         with pytest.raises(FileNotFoundError, match="output folder"):
