@@ -134,7 +134,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
         "--compression",
         choices=("none", "fp16", "int8"),
         default="int8",
-        help="how weights are stored: as they are, or in two bytes or one (default: %(default)s)",
+        help="how a weight is stored: in four bytes, in two or in one (default: %(default)s)",
     )
 
 
@@ -149,11 +149,15 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         metavar="IMG",
         help="picture of the character; cropped to the shape of the result where it differs",
     )
-    add("--pose", type=Path, required=True, metavar="VIDEO", help="video of pose maps")
+    add("--pose", type=Path, required=True, metavar="VIDEO", help="video of pose frames: skeletons")
     add("--output", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
-    own_size = "(default: the model's own size, or as the pose video)"
-    add("--width", type=int, help=f"pixels, a multiple of 8 {own_size}")
-    add("--height", type=int, help=f"pixels, a multiple of 8 {own_size}")
+    add("--width", type=int, help="pixels, a multiple of 8 (default: see --height)")
+    add(
+        "--height",
+        type=int,
+        help="pixels, a multiple of 8; of width and height one alone gives the other the pose video's"
+        " shape, none at all means the model's own size, or the pose video's where it has none",
+    )
     add("--frames", type=int, help="number of frames (default: the whole pose video)")
     add(
         "--steps",

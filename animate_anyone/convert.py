@@ -10,6 +10,7 @@ tokens, d token width, e width of the image embedding.
 
 import gc
 import logging
+import math
 import os
 import shutil
 import warnings
@@ -100,7 +101,7 @@ def _convert_stale_parts(weights_dir: Path, model_dir: Path, recipes: dict, sett
         manifest["parts"].pop(name, None)
         write_manifest(model_dir, manifest)  # from here on the old files are not trusted
         saved = convert_part(name, weights_dir, model_dir, recipe["compression"])
-        manifest["parts"][name] = {"recipe": recipe, "files": saved}
+        manifest["parts"][name] = {"recipe": recipe, **saved}
         write_manifest(model_dir, manifest)
     write_manifest(model_dir, manifest)
 
@@ -200,15 +201,23 @@ def to_openvino(name: str, module: torch.nn.Module) -> ov.Model:
 
 
 def convert_part(name: str, weights_dir: Path, model_dir: Path, compression: str) -> dict:
-    """Convert one part, whatever is there already; returns size and hash of its two files."""
+    """Convert one part, whatever is there already; returns what the manifest keeps of it: size and
+    hash of its two files, and the size that its weights have uncompressed."""
     module = load_part(name, weights_dir)
     model = to_openvino(name, module)
+    uncompressed = _float32_bytes(model)
     if compression == "int8":
         model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
     files = _save(model, model_dir / f"{name}.xml", compress_to_fp16=compression != "none")
     del model, module
     _free_memory()
-    return files
+    return {"files": files, "float32_bytes": uncompressed}
+
+
+def _float32_bytes(model: ov.Model) -> int:
+    constants = (op for op in model.get_ops() if op.get_type_name() == "Constant")
+    shapes = [op.get_output_shape(0) for op in constants if op.get_element_type() == ov.Type.f32]
+    return 4 * sum(math.prod(shape) for shape in shapes)
 
 
 def _save(model: ov.Model, path: Path, compress_to_fp16: bool) -> dict:

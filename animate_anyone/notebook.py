@@ -11,9 +11,10 @@ from IPython.display import SVG, Markdown
 from PIL import Image
 
 from .convert import part_ports
+from .manifest import read_manifest
 from .pipeline import OVAnimateAnyonePipeline
 from .runtime import OVPart, precision_config
-from .weights import load_part, source_files
+from .weights import load_part
 
 # The boxes of the data flow: text, column, row, and whether it is a network.
 BOXES = {
@@ -32,6 +33,7 @@ ARROWS = (
     ("reference", "image_encoder", ""),
     ("reference", "vae_encoder", ""),
     ("vae_encoder", "reference_unet", "latent"),
+    ("image_encoder", "reference_unet", ""),
     ("image_encoder", "denoising_unet", "embedding"),
     ("reference_unet", "denoising_unet", "features"),
     ("poses", "pose_guider", ""),
@@ -89,13 +91,13 @@ def print_ports(model_dir, *names: str) -> None:
                 print(f"{name:15}{word:>4}  {port.get_any_name():46}{shape}")
 
 
-def compare_parts(weights_dir, model_dir, differences: dict[str, float]) -> Markdown:
-    """A table of file sizes and of how far each IR's answers are from PyTorch's, as
-    `relative_difference` found."""
-    lines = ["| part | weights, MB | IR, MB | difference |", "|---|---:|---:|---:|"]
+def compare_parts(model_dir, differences: dict[str, float]) -> Markdown:
+    """A table of the size of each IR's weights before and after compression, and of how far its
+    answers are from PyTorch's, as `relative_difference` found."""
+    lines = ["| part | float32, MB | IR, MB | difference |", "|---|---:|---:|---:|"]
+    parts = read_manifest(model_dir)["parts"]
     for name, difference in differences.items():
-        before = sum(path.stat().st_size for path in source_files(name, Path(weights_dir)))
-        after = (Path(model_dir) / f"{name}.bin").stat().st_size
+        before, after = parts[name]["float32_bytes"], parts[name]["files"][f"{name}.bin"]["bytes"]
         lines.append(f"| {name} | {before / 1e6:.1f} | {after / 1e6:.1f} | {difference:.2%} |")
     return Markdown("\n".join(lines))
 

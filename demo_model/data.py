@@ -4,6 +4,7 @@ Axes: n characters, p pictures of each, f frames, c latent channels, h w latent 
 H W pixels, s pixels of the image encoder.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,10 @@ class Stills:
         self.pictures, self.maps = np.load(self.path, mmap_mode="r")  # n p H W 3, uint8
 
     def latents(self, vae) -> np.ndarray:
-        """Scaled latent means (n, p, c, h, w), float16."""
+        """Scaled latent means (n, p, c, h, w), float16; kept on disk for this very autoencoder."""
+        path = self.path.with_name(f"{self.path.stem}_latents_{_fingerprint(vae)}.npy")
+        if path.exists():
+            return np.load(path)
         flat = self.pictures.reshape(-1, *self.pictures.shape[2:])
         batches = []
         for start in tqdm(range(0, len(flat), 64), desc="Encoding pictures", unit="batch"):
@@ -48,7 +52,12 @@ class Stills:
                 mean = vae.encode(2 * to_tensor(flat[start : start + 64]) - 1).latent_dist.mean
             batches.append((mean * vae.config.scaling_factor).half().numpy())
         latents = np.concatenate(batches)
-        return latents.reshape(*self.pictures.shape[:2], *latents.shape[1:])
+        latents = latents.reshape(*self.pictures.shape[:2], *latents.shape[1:])
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, latents)
+        os.replace(partial, path)
+        return latents
 
     def pose_batch(self, rows: np.ndarray) -> torch.Tensor:
         """Pose maps of all pictures but the reference, (b, 3, f, H, W) in [0, 1]."""
@@ -71,6 +80,13 @@ class Stills:
                 both[1, row, column] = pose_map(pose, SIZE, SIZE)
         both.flush()
         os.replace(partial, self.path)
+
+
+def _fingerprint(vae) -> str:
+    digest = hashlib.sha256(str(vae.config.scaling_factor).encode())
+    for value in vae.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def still_poses(character: Character, count: int) -> list[Pose]:
