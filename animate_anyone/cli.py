@@ -171,7 +171,7 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         " halves the time (default: as the model recommends, 3.5 for the published weights)",
     )
     add("--seed", type=int, default=0, help="same seed, same video (default: %(default)s)")
-    add("--device", default="CPU", help="CPU, GPU, GPU.1, AUTO, … (default: %(default)s)")
+    _add_device(add)
     add(
         "--precision",
         choices=("f32", "bf16", "auto"),
@@ -182,9 +182,18 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
     add("--save-latents", type=Path, metavar="FILE.npy", help="also keep the denoised latents")
 
 
+def _add_device(add) -> None:
+    add(
+        "--device",
+        nargs="+",
+        default=["CPU"],
+        help="CPU, GPU, GPU.1, AUTO, …; several share the windows of a long video (default: CPU)",
+    )
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_demo)
     add = parser.add_argument
     add("--models", type=Path, required=True, metavar="DIR", help="folder that convert wrote")
-    add("--device", default="CPU", help="CPU, GPU, GPU.1, AUTO, … (default: %(default)s)")
+    _add_device(add)
     add("--port", type=int, help="where the page is served (default: the first free one from 7860)")
