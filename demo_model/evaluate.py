@@ -55,15 +55,14 @@ def through_vae(pipe: OVAnimateAnyonePipeline, pictures: np.ndarray) -> np.ndarr
     return np.stack(decoded).astype(np.uint8)
 
 
-def contact_sheet(rows: list[tuple[np.ndarray, ...]], scale: int = 2) -> Image.Image:
+def contact_sheet(rows: list[tuple[np.ndarray, ...]]) -> Image.Image:
     """Rows of equally large pictures, in two columns of rows."""
     pairs = [np.concatenate(row, axis=1) for row in rows]
     half = (len(pairs) + 1) // 2
     pairs += [np.full_like(pairs[0], 255)] * (2 * half - len(pairs))
     gap = np.full((pairs[0].shape[0], 12, 3), 255, np.uint8)
     lines = [np.concatenate([pairs[k], gap, pairs[k + half]], axis=1) for k in range(half)]
-    sheet = Image.fromarray(np.concatenate(lines))
-    return sheet.resize((scale * sheet.width, scale * sheet.height), Image.Resampling.LANCZOS)
+    return Image.fromarray(np.concatenate(lines))
 
 
 def evaluate(pipe: OVAnimateAnyonePipeline, characters: int, folder: Path, **settings) -> dict:

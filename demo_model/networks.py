@@ -58,7 +58,7 @@ IMAGE_ENCODER = {
     "projection_dim": 64,
     "hidden_act": "quick_gelu",
 }
-GENERATION = {"num_inference_steps": 8, "guidance_scale": 1.0, "width": SIZE, "height": SIZE}
+GENERATION = {"num_inference_steps": 4, "guidance_scale": 1.0, "width": SIZE, "height": SIZE}
 POSE_CHANNELS = (16, 16, 32, 32, 48, 48, 64, 48)
 
 
