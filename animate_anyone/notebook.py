@@ -87,8 +87,8 @@ def print_ports(model_dir, *names: str) -> None:
         model = ov.Core().read_model(Path(model_dir) / f"{name}.xml")
         for word, ports in (("in", model.inputs), ("out", model.outputs)):
             for port in ports:
-                shape = port.partial_shape.to_string()
-                print(f"{name:15}{word:>4}  {port.get_any_name():46}{shape}")
+                sizes = ["?" if size.is_dynamic else str(size) for size in port.partial_shape]
+                print(f"{name:15}{word:>4}  {port.get_any_name():48}[{','.join(sizes)}]")
 
 
 def compare_parts(model_dir, differences: dict[str, float]) -> Markdown:

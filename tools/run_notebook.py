@@ -11,7 +11,7 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "animate-anyone.ipynb"
-HEAVY = ("<video", "<iframe")
+LIVE = {"text/html", "application/vnd.jupyter.widget-view+json"}  # players, pages, bars, widgets
 
 
 def run(path: Path) -> None:
@@ -31,9 +31,7 @@ def is_light(output: dict) -> bool:
     """Whether an output is kept: text that was printed, tables and still pictures."""
     if output.output_type == "stream":
         return output.name == "stdout"
-    text = output.data.get("text/html", "")
-    widget = "application/vnd.jupyter.widget-view+json" in output.data
-    return not widget and not any(tag in text for tag in HEAVY)
+    return not LIVE & set(output.data)
 
 
 if __name__ == "__main__":
