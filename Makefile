@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m demo_model.show
 
 test: $(VENV)/installed-tests lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+# A shell starts what runs in its background deaf to Ctrl+C, and programs hand that down to theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 TOY = ROOT / "tests" / "golden" / "toy"
