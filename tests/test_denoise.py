@@ -76,19 +76,20 @@ def counting(calls: list):
     return denoiser
 
 
-def test_guidance_interval():
-    """Both halves from a quarter of the steps up to a half, the conditional one alone elsewhere."""
-    calls = []
-    denoise(
-        counting(calls),
-        torch.zeros(1, 1, 1, 2, 2),
-        scheduler(8),
-        [[0]],
-        guidance_scale=2.0,
-        guidance_interval=(0.25, 0.5),
-    )
-    assert [step for step, conditional in calls if conditional] == list(range(8))
-    assert [step for step, conditional in calls if not conditional] == [2, 3]
+@pytest.mark.parametrize(
+    ("options", "conditional", "unconditional"),
+    [
+        ({"guidance_interval": (0.25, 0.5)}, list(range(8)), [2, 3]),
+        # Where guidance ends, the forecast begins anew with two answers of its own.
+        ({"guidance_interval": (0.0, 0.5), "cache_interval": 4}, [0, 1, 4, 5, 7], [0, 1]),
+    ],
+)
+def test_guidance_interval(options, conditional, unconditional):
+    """Both halves inside of the interval, the conditional one alone elsewhere."""
+    calls, noise = [], torch.zeros(1, 1, 1, 2, 2)
+    denoise(counting(calls), noise, scheduler(8), [[0]], guidance_scale=2.0, **options)
+    assert [step for step, half in calls if half] == conditional
+    assert [step for step, half in calls if not half] == unconditional
 
 
 @pytest.mark.parametrize(
@@ -102,22 +103,6 @@ def test_cache_interval(interval, steps):
     result = denoise(counting(calls), noise, scheduler(8), **run, cache_interval=interval)
     assert [step for step, _ in calls] == steps
     torch.testing.assert_close(result, exact)
-
-
-def test_no_line_leads_out_of_the_guidance_interval():
-    """Where guidance ends, the forecast begins anew with two answers of its own."""
-    calls = []
-    denoise(
-        counting(calls),
-        torch.zeros(1, 1, 1, 2, 2),
-        scheduler(8),
-        [[0]],
-        guidance_scale=2.0,
-        guidance_interval=(0.0, 0.5),
-        cache_interval=4,
-    )
-    assert [step for step, conditional in calls if conditional] == [0, 1, 4, 5, 7]
-    assert [step for step, conditional in calls if not conditional] == [0, 1]
 
 
 def test_windows_spread_over_threads():
