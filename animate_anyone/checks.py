@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .video import RANGELESS_MODES
+
 
 def check_type(name: str, value, expected) -> None:
     """Raises TypeError unless `value` is an instance of a type or union of types."""
@@ -46,7 +48,7 @@ def check_images(name: str, images) -> None:
             raise TypeError(f"{name} must be made of PIL images, got {type(image).__name__}")
         if 0 in image.size:
             raise ValueError(f"{name} must not be empty, got an image of {image.size} pixels")
-        if image.mode in ("I", "F"):
+        if image.mode in RANGELESS_MODES:
             raise ValueError(f"{name} must have 8 or 16 bits per channel, got mode {image.mode}")
         _read_pixels(name, image)
 

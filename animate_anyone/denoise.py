@@ -4,6 +4,7 @@ Axes: c latent channels, f frames, h w latent rows and columns.
 """
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
@@ -51,7 +52,7 @@ def denoise(
         before, scale = scale, guidance_scale if first <= step / count < end else 1.0
         if scale != before:  # no line leads from guided answers to others
             forecast = Forecast()
-        if forecast.order < 1 or step % cache_interval == 0 or step == count - 1:
+        if not forecast.ready or step % cache_interval == 0 or step == count - 1:
             sample = scheduler.scale_model_input(latents, timestep)
             prediction = windowed_prediction(
                 denoiser, sample, float(timestep), windows, scale, spread
@@ -67,22 +68,24 @@ def denoise(
 
 class Forecast:
     """What the denoiser would answer in a step, from its last two answers: the linear case of
-    TaylorSeer (Liu et al. 2025, equation 7), applied to the final prediction.
-
-    `order` is -1 before the first answer, 0 after it, and 1 from the second on.
-    """
+    TaylorSeer (Liu et al. 2025, equation 7), applied to the final prediction."""
 
     def __init__(self):
-        self.order, self.step, self.answer, self.slope = -1, 0, None, None
+        self.answers = deque(maxlen=2)  # (step, answer)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are two answers to draw a line through."""
+        return len(self.answers) == 2
 
     def learn(self, step: int, answer: torch.Tensor) -> None:
-        if self.order >= 0:
-            self.slope = (answer - self.answer) / (step - self.step)
-        self.order = min(self.order + 1, 1)
-        self.step, self.answer = step, answer
+        """Note an answer (1, c, f, h, w)."""
+        self.answers.append((step, answer))
 
     def __call__(self, step: int) -> torch.Tensor:
-        return self.answer + (step - self.step) * self.slope
+        """The line through the last two answers, (1, c, f, h, w)."""
+        (before, old), (last, new) = self.answers
+        return new + (step - last) * (new - old) / (last - before)
 
 
 def windowed_prediction(

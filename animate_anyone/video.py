@@ -22,6 +22,7 @@ from PIL.Image import Resampling
 logger = logging.getLogger(__name__)
 
 SLOWEST = 1001  # seconds per frame; the largest denominator of a rate, that of 29.97 per second
+RANGELESS_MODES = "I", "F"  # Pillow's names of 32-bit numbers, of which nobody knows what is white
 UNREADABLE = OSError, SyntaxError, ValueError, Image.DecompressionBombError
 GIF_TICK = 10  # a GIF counts its delays in hundredths of a second
 
@@ -57,7 +58,7 @@ def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
     """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
+    if image.mode in RANGELESS_MODES:
         raise ValueError(f"images must have 8 or 16 bits per channel, got Pillow mode {image.mode}")
     if not image.has_transparency_data:
         return image.convert("RGB")
