@@ -19,23 +19,23 @@ from animate_anyone.preprocess import clip_pixels
 from demo_model.character import Character, random_character
 from demo_model.motion import TRAIN_MOTIONS
 from demo_model.render import SIZE, pose_map, render, render_clip
-from demo_model.skeleton import pose_at
+from demo_model.skeleton import at_ease, pose_at
 
 LOOK_SECONDS = 60.0  # a moment of a motion is drawn from this span
 
 
 class Stills:
-    """Characters at random moments of random training motions.
+    """Characters standing at ease, and at random moments of random training motions.
 
     Args:
         folder: where they are kept; rendered when first asked for.
         seeds: of the characters.
-        per_character: pictures of each; the first serves as its reference.
+        per_character: pictures of each; the first, at ease, is its reference.
     """
 
     def __init__(self, folder: Path, seeds: range, per_character: int):
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"stills_{seeds.start}_{seeds.stop}_{per_character}.npy"
+        self.path = folder / f"characters_{seeds.start}_{seeds.stop}_{per_character}.npy"
         if not self.path.exists():
             self._render(seeds, per_character)
         self.pictures, self.maps = np.load(self.path, mmap_mode="r")  # n p H W 3, uint8
@@ -90,10 +90,10 @@ def _fingerprint(vae) -> str:
 
 
 def still_poses(character: Character, count: int) -> list[Pose]:
-    """A character's poses at random moments of random training motions."""
+    """A character at ease, then at random moments of random training motions."""
     rng, names = np.random.default_rng([character.seed, 1]), list(TRAIN_MOTIONS)
     draws = [(names[rng.integers(len(names))], rng.uniform(0, LOOK_SECONDS)) for _ in range(count)]
-    return [pose_at(character, motion, seconds) for motion, seconds in draws]
+    return [at_ease(character), *(pose_at(character, motion, at) for motion, at in draws[1:])]
 
 
 @dataclass
@@ -108,14 +108,13 @@ class Clip:
 
 def clip_of(seed: int, frames: int, rng: torch.Generator, vae, image_size: int) -> Clip:
     """A training character in a random training motion at a random moment and rate, with a
-    reference from another motion."""
+    reference that stands at ease."""
     names = list(TRAIN_MOTIONS)
-    draw = torch.rand(5, generator=rng).tolist()
-    motion, other = (names[int(x * len(names))] for x in draw[:2])
-    character = random_character(seed)
-    start, fps = LOOK_SECONDS * draw[2], 8 + 8 * draw[3]
+    which, when, rate = torch.rand(3, generator=rng).tolist()
+    character, motion = random_character(seed), names[int(which * len(names))]
+    start, fps = LOOK_SECONDS * when, 8 + 8 * rate
     pictures, maps = render_clip(character, motion, frames, fps, SIZE, start)
-    reference = render(character, pose_at(character, other, LOOK_SECONDS * draw[4]), SIZE, SIZE)
+    reference = render(character, at_ease(character), SIZE, SIZE)
     with torch.no_grad():
         images = 2 * to_tensor(np.concatenate([pictures, reference[None]])) - 1
         latents = vae.encode(images).latent_dist.mean * vae.config.scaling_factor

@@ -12,10 +12,10 @@ from PIL import Image
 
 from animate_anyone.video import write_video
 from demo_model.character import HELD_OUT_SEEDS, random_character
-from demo_model.motion import HELD_OUT_MOTIONS, Joints
+from demo_model.motion import HELD_OUT_MOTIONS
 from demo_model.performance import FPS, FRAMES
 from demo_model.render import MAP_SIZE, pose_map, render
-from demo_model.skeleton import pose_at, posed
+from demo_model.skeleton import at_ease, pose_at
 
 FOLDER = Path(__file__).resolve().parent / "examples"
 CHARACTERS = {"curly": 0, "crown": 8, "spiky": 15, "kitten": 22}  # which of the held-out ones
@@ -34,7 +34,7 @@ def write_examples(folder: Path) -> list[Path]:
     paths = []
     for name, index in CHARACTERS.items():
         character = random_character(HELD_OUT_SEEDS[index])
-        picture = render(character, posed(character.build, Joints()), LARGE, LARGE)
+        picture = render(character, at_ease(character), LARGE, LARGE)
         paths.append(folder / f"{name}.png")
         Image.fromarray(picture).save(paths[-1], optimize=True)
     for name, motion in MOTIONS.items():

@@ -109,7 +109,11 @@ class MotionModel(ImageModel):
 
 class VelocityLoss:
     """Mean squared error of the predicted velocity (Salimans & Ho 2022, appendix D) under the
-    schedule that the weights are sampled with."""
+    schedule that the weights are sampled with.
+
+    Timesteps are drawn in proportion to themselves: a few steps of sampling spend most of their
+    time in much noise, where reference and pose are all that there is to see.
+    """
 
     def __init__(self):
         self.scheduler = DDIMScheduler.from_config(DEFAULT_SCHEDULER)
@@ -117,7 +121,7 @@ class VelocityLoss:
     def __call__(self, denoiser: Callable, clean, count: int, rng: torch.Generator):
         """Clean latents (b, c, f, h, w); `count` timesteps, one for all or one per (b, f)."""
         total = self.scheduler.config.num_train_timesteps
-        timesteps = torch.randint(total, (count,), generator=rng)
+        timesteps = (total * torch.rand(count, generator=rng).sqrt()).long()
         alpha = self.scheduler.alphas_cumprod[timesteps]
         if count > 1:
             alpha = alpha.view(clean.shape[0], 1, clean.shape[2], 1, 1)

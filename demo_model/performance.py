@@ -10,9 +10,9 @@ from PIL import Image
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.pose import Pose
 from demo_model.character import HELD_OUT_SEEDS, Character, random_character
-from demo_model.motion import HELD_OUT_MOTIONS, Joints
+from demo_model.motion import HELD_OUT_MOTIONS
 from demo_model.render import SIZE, pose_map, render
-from demo_model.skeleton import pose_at, posed
+from demo_model.skeleton import at_ease, pose_at
 
 FRAMES, FPS = 24, 12
 
@@ -37,7 +37,7 @@ class Performance:
 
     @cached_property
     def reference(self) -> np.ndarray:
-        return render(self.character, posed(self.character.build, Joints()), SIZE, SIZE)
+        return render(self.character, at_ease(self.character), SIZE, SIZE)
 
     @cached_property
     def maps(self) -> list[Image.Image]:

@@ -24,6 +24,11 @@ def pose_at(character: Character, motion: str | Motion, seconds: float) -> Pose:
     return posed(character.build, motion.joints(seconds))
 
 
+def at_ease(character: Character) -> Pose:
+    """The pose that a character has in reference pictures."""
+    return posed(character.build, Joints())
+
+
 def posed(build: Build, joints: Joints) -> Pose:
     """The pose of a body whose joints are at given angles."""
     body = np.zeros((18, 2))

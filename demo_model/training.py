@@ -55,6 +55,7 @@ class Trainer:
         self.steps, self.learning_rate, self.decay = steps, learning_rate, decay
         self.step, self.seconds = 0, 0.0
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        self.trained = {name for name, _ in named}
         self.inner = [p for name, p in named if is_inner(name, p)]
         # Muon takes matrices only: convolutions are seen as (out, in h w), sharing their memory.
         self.matrices = [nn.Parameter(p.data.flatten(1)) for p in self.inner]
@@ -102,8 +103,8 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint in one step."""
         state = {
-            "module": self.module.state_dict(),
-            "average": self.average.state_dict(),
+            "module": self._trained(self.module.state_dict()),
+            "average": self._trained(self.average.state_dict()),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
@@ -114,13 +115,17 @@ class Trainer:
 
     def _load(self) -> None:
         state = torch.load(self.path, weights_only=True)
-        self.module.load_state_dict(state["module"])
-        self.average.load_state_dict(state["average"])
+        for name in ("module", "average"):
+            getattr(self, name).load_state_dict(self._trained(state[name]), strict=False)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
         self._logged_seconds(self.step)
         logger.info("continuing at step %d of %d", self.step, self.steps)
+
+    def _trained(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What is trained of a state: the rest may have been trained elsewhere since."""
+        return {name: value for name, value in state.items() if name in self.trained}
 
     def _update(self, loss_of) -> dict[str, float]:
         rate = self.learning_rate * cosine(self.step, self.steps)

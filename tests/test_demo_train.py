@@ -8,8 +8,11 @@ import torch
 
 from animate_anyone.weights import load_part
 from demo_model import train, training
+from demo_model.character import random_character
 from demo_model.data import Stills
 from demo_model.files import read, steps_done
+from demo_model.render import render
+from demo_model.skeleton import at_ease
 from demo_model.train import SETTINGS, STAGES
 from demo_model.training import Trainer, batch_rng, cosine
 
@@ -93,6 +96,22 @@ def test_interrupted_training_is_the_same_training(tmp_path, monkeypatch):
     assert len(logs[0]) == 7
 
 
+def test_what_is_frozen_is_not_brought_back(tmp_path):
+    """The motion modules' checkpoint holds them alone: the pictures may have been trained since."""
+    runs = []
+    for frozen in (1.0, 2.0):
+        pair = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1))
+        torch.nn.init.constant_(pair[0].requires_grad_(False).weight, frozen)
+        trainer = Trainer(pair, tmp_path, tmp_path / "log.csv", 3, 0.1)
+        trainer.run(lambda step, pair=pair: {"loss": pair(torch.ones(1, 1)).square().mean()})
+        runs.append(trainer)
+    before, after = runs
+    for module in ("module", "average"):
+        old, new = getattr(before, module), getattr(after, module)
+        assert new[0].weight.item() == 2.0
+        assert torch.equal(new[1].weight, old[1].weight)
+
+
 def test_learning_rate_rises_then_falls():
     rates = [cosine(step, 1000) for step in range(1000)]
     assert rates[99] == 1 and rates[0] < 0.02
@@ -107,3 +126,5 @@ def test_stills_are_rendered_once(tmp_path):
     assert again.path.stat().st_mtime_ns == time
     assert first.pictures.shape == (2, 2, 128, 128, 3)
     assert (first.pictures == again.pictures).all() and (first.maps == again.maps).all()
+    person = random_character(1)
+    assert (first.pictures[1, 0] == render(person, at_ease(person))).all()
