@@ -1,16 +1,20 @@
-# Two commands: `make demo` and `make test`. Each sets up what it needs in .venv.
+# Two commands: `make demo` and `make test`. Each sets up what it needs in .venv. `make bench` measures;
+# its options are given as in `make bench ARGS="--quick --full-size"`.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m demo_model.show
 
 test: $(VENV)/installed-tests lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+bench: $(VENV)/installed-tests
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

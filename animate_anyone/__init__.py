@@ -8,6 +8,7 @@ convert     PyTorch → OpenVINO IR, `manifest` says what from, `lock` lets one 
 runtime     compiled networks behind one contract
 context     windows of frames for long videos
 denoise     the sampling loop
+presets     how much of what is recommended is done
 pipeline    reference image + pose frames → animated frames, after `checks` and `preprocess`
 pose        draws pose maps
 video       reading and writing of images, mp4 and GIF

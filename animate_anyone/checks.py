@@ -53,16 +53,19 @@ def check_images(name: str, images) -> None:
         _read_pixels(name, image)
 
 
-def check_run(num_frames, num_poses: int, num_inference_steps, guidance_scale) -> None:
-    """Raises TypeError or ValueError unless frames, steps and guidance are possible."""
+def check_frames(num_frames, num_poses: int) -> None:
+    """Raises TypeError or ValueError unless there are so many pose images."""
     check_count("num_frames", num_frames)
     if num_frames > num_poses:
         raise ValueError(
             f"num_frames must be at most the number of pose images ({num_poses}), got {num_frames}"
         )
-    check_count("num_inference_steps", num_inference_steps)
-    check_type("guidance_scale", guidance_scale, int | float | np.number)
-    if not 0 <= guidance_scale < math.inf:
+
+
+def check_guidance(guidance_scale) -> None:
+    """Raises TypeError or ValueError unless `guidance_scale` is a number that makes sense."""
+    check_type("guidance_scale", guidance_scale, int | float | np.integer | np.floating)
+    if isinstance(guidance_scale, bool) or not 0 <= guidance_scale < math.inf:
         raise ValueError(f"guidance_scale must be at least 0 and finite, got {guidance_scale}")
 
 

@@ -18,7 +18,14 @@ import torch
 from PIL import Image, ImageOps
 from PIL.Image import Resampling
 
-from .checks import check_choice, check_count, check_multiple, check_run, check_type
+from .checks import (
+    check_choice,
+    check_count,
+    check_frames,
+    check_guidance,
+    check_multiple,
+    check_type,
+)
 from .pipeline import Interrupted, OVAnimateAnyonePipeline
 from .video import Video, fit_image, load_image, read_video, side_by_side, write_gif, write_video
 
@@ -55,7 +62,9 @@ def check_settings(pipe, settings: Settings) -> tuple[Image.Image, tuple[int, in
     check_count("length in frames", num_frames)
     if num_frames > MOST_FRAMES:
         raise ValueError(f"length must be at most {MOST_FRAMES} frames, got {num_frames}")
-    check_run(num_frames, num_frames, settings.num_inference_steps, settings.guidance_scale)
+    check_frames(num_frames, num_frames)
+    check_count("num_inference_steps", settings.num_inference_steps)
+    check_guidance(settings.guidance_scale)
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**53):  # exact in browsers
         raise ValueError(f"seed must be an integer from 0 to 2**53 - 1, got {settings.seed}")
     return reference, size, num_frames
@@ -114,7 +123,7 @@ class Progress:
         """See `callback_on_step_end`; decodes the middle frame as often as PREVIEW_SHARE allows."""
         now = time.monotonic()
         self.first_end = self.first_end if self.done else now
-        self.done, self.steps = step + 1, len(pipe.scheduler.timesteps)
+        self.done, self.steps = step + 1, pipe.num_timesteps
         if self.stopped:  # asked for before the pipeline began, which clears its own flag
             pipe.interrupt()
         elif now >= self.next_preview and self.done < self.steps:

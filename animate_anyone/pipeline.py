@@ -25,11 +25,9 @@ from tqdm.auto import tqdm
 from .checks import (
     check_choice,
     check_context,
-    check_count,
+    check_frames,
     check_images,
-    check_interval,
     check_multiple,
-    check_run,
     check_same_form,
     check_type,
 )
@@ -38,6 +36,7 @@ from .context import context_windows
 from .denoise import denoise
 from .manifest import read_manifest
 from .preprocess import clip_pixels, picture_pixels
+from .presets import settle
 from .runtime import OVPart, OVReplicas, check_devices, per_part_configs, per_part_devices
 
 logger = logging.getLogger(__name__)
@@ -72,7 +71,8 @@ class OVAnimateAnyonePipeline:
 
     Create it with `from_pretrained`. `scheduler` may be replaced by any diffusers scheduler:
     `pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)`.
-    `generation_config` holds the steps, guidance and size that the model is best used with.
+    `generation_config` holds the steps, guidance and size that the model is best used with,
+    `num_timesteps` how many steps the last run had.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class OVAnimateAnyonePipeline:
         self.vae_scaling_factor = config["vae_scaling_factor"]
         self.vae_scale_factor = config["vae_scale_factor"]
         self.image_size = config["image_size"]
+        self.num_timesteps = 0
         self._interrupt = False
         self._one_pose = threading.Lock()
         self._workers = len(parts["denoising_unet"].devices)
@@ -144,8 +145,10 @@ class OVAnimateAnyonePipeline:
         callback_on_step_end: Callable | None = None,
         context_frames: int = 24,
         context_overlap: int = 4,
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
-        cache_interval: int = 1,
+        preset: str | None = None,
+        scheduler=None,
+        guidance_interval: tuple[float, float] | None = None,
+        cache_interval: int | None = None,
     ) -> AnimateAnyoneOutput:
         """Animate a character.
 
@@ -156,8 +159,8 @@ class OVAnimateAnyonePipeline:
                 the pose maps' aspect, if both are, it is the model's own size or that of the pose
                 maps, rounded to the nearest multiple.
             num_frames: how many pose maps to use, from the first on; None for all.
-            num_inference_steps: denoising steps; None: as the model recommends, 30 for the
-                published weights.
+            num_inference_steps: denoising steps; None: the preset's share of those that the model
+                recommends, 30 for the published weights.
             guidance_scale: strength of classifier-free guidance; 1 or less runs the conditional
                 half alone, in half the time. None: as the model recommends, 3.5 for the
                 published weights.
@@ -167,11 +170,14 @@ class OVAnimateAnyonePipeline:
                 step; latents in the dictionary that it returns are used from there on.
             context_frames: longest window of frames that pass through the network together.
             context_overlap: frames that neighbouring windows share.
+            preset: "quality", "balanced" or "fast", see `presets.PRESETS`: decides about steps,
+                scheduler and guidance_interval where they are not given. None is "quality".
+            scheduler: a diffusers scheduler, which is copied; None: the preset's, or `self.scheduler`.
             guidance_interval: the share of the steps, from and up to, that guidance is used in; the
-                others take half the time.
+                others take half the time. None: the preset's.
             cache_interval: the denoising UNet runs in every so many steps, in the first two (also
                 of each section that guidance_interval makes) and in the last; in between, its
-                answer is extrapolated from the two before. 1: in every step.
+                answer is extrapolated from the two before. None or 1: in every step.
 
         Raises:
             ValueError, TypeError: an argument is out of range; before any network runs.
@@ -179,23 +185,27 @@ class OVAnimateAnyonePipeline:
         """
         # 1. Check and settle the arguments
         width, height = self.resolve_size(pose_images, width, height)
-        recommended = self.generation_config
-        if num_frames is None:
-            num_frames = len(pose_images)
-        if num_inference_steps is None:
-            num_inference_steps = recommended.num_inference_steps
-        if guidance_scale is None:
-            guidance_scale = recommended.guidance_scale
+        num_frames = len(pose_images) if num_frames is None else num_frames
         check_images("reference_image", [reference_image])
-        check_run(num_frames, len(pose_images), num_inference_steps, guidance_scale)
+        check_frames(num_frames, len(pose_images))
         check_context(context_frames, context_overlap, self.unet_config.motion_max_frames)
         check_choice("output_type", output_type, OUTPUT_TYPES)
         check_type("generator", generator, torch.Generator | None)
         check_type("callback_on_step_end", callback_on_step_end, Callable | None)
-        check_interval("guidance_interval", guidance_interval)
-        check_count("cache_interval", cache_interval)
         windows = context_windows(num_frames, context_frames, context_overlap)
-        self.scheduler.set_timesteps(num_inference_steps)
+        sampling = settle(
+            preset,
+            self.generation_config,
+            self.scheduler,
+            scheduler=scheduler,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            cache_interval=cache_interval,
+        )
+        scheduler = sampling.scheduler
+        scheduler.set_timesteps(sampling.num_inference_steps)
+        self.num_timesteps = len(scheduler.timesteps)
         self._interrupt = False
 
         try:
@@ -208,20 +218,20 @@ class OVAnimateAnyonePipeline:
             self._release_large_parts("image_encoder", "vae_encoder", "reference_unet")
 
             # 4. Draw the initial noise
-            latents = self.prepare_latents(num_frames, width, height, generator)
+            noise = self.prepare_latents(num_frames, width, height, generator)
 
             # 5. Denoise
             with self._watching(callback_on_step_end) as on_step_end, self._spreading() as spread:
                 latents = denoise(
                     self.denoiser(embedding, features, poses),
-                    latents,
-                    self.scheduler,
+                    noise * scheduler.init_noise_sigma,
+                    scheduler,
                     windows,
-                    guidance_scale,
+                    sampling.guidance_scale,
                     generator,
                     on_step_end,
-                    guidance_interval,
-                    cache_interval,
+                    sampling.guidance_interval,
+                    sampling.cache_interval,
                     spread,
                 )
 
@@ -304,10 +314,10 @@ class OVAnimateAnyonePipeline:
         return np.concatenate(features, axis=2)
 
     def prepare_latents(self, num_frames, width, height, generator) -> torch.Tensor:
-        """Initial noise (1, c, f, h, w) times the scheduler's `init_noise_sigma`."""
+        """Initial noise (1, c, f, h, w)."""
         factor = self.vae_scale_factor
         shape = 1, self.unet_config.in_channels, num_frames, height // factor, width // factor
-        return randn_tensor(shape, generator=generator) * self.scheduler.init_noise_sigma
+        return randn_tensor(shape, generator=generator)
 
     def decode(self, latents: torch.Tensor, output_type: str = "pil"):
         """Latents (1, c, f, h, w) → frames, see `AnimateAnyoneOutput`."""
@@ -356,7 +366,7 @@ class OVAnimateAnyonePipeline:
     def _watching(self, callback) -> Iterator[Callable]:
         """A progress bar, and what `denoise` calls after each step: it moves the bar, and hands the
         latents to the caller's callback and back."""
-        with tqdm(total=len(self.scheduler.timesteps), desc="Denoising", unit="step") as bar:
+        with tqdm(total=self.num_timesteps, desc="Denoising", unit="step") as bar:
 
             def on_step_end(step, timestep, latents):
                 bar.update()

@@ -69,13 +69,18 @@ def made_plain(unet: DenoisingUNet) -> DenoisingUNet:
 
 
 def convert(weights_dir: Path, model_dir: Path) -> Path:
-    """What `convert_model` and NNCF make of it, ports named as in ours."""
+    """What `convert_model` and NNCF make of it, ports named as in ours; one that is younger than the
+    weights is kept."""
     import nncf
     import openvino as ov
 
     from animate_anyone.convert import part_ports
+    from animate_anyone.weights import source_files
 
     path = model_dir / "plain_denoising_unet.xml"
+    changed = max(file.stat().st_mtime for file in source_files("denoising_unet", weights_dir))
+    if path.exists() and path.stat().st_mtime > changed:
+        return path
     unet = plain_unet(weights_dir)
     ports = part_ports("denoising_unet", unet)
     example = [

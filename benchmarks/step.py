@@ -119,15 +119,18 @@ def work(options) -> None:
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start
-        memory = psutil.Process().memory_info()
-        peak = getattr(memory, "peak_wset", None) or _peak_resident()
-        print("result " + json.dumps({"seconds": seconds, "peak": peak}), flush=True)
+        print("result " + json.dumps({"seconds": seconds, "peak": peak_resident()}), flush=True)
 
 
-def _peak_resident() -> int:
+def peak_resident() -> int:
+    """Bytes that this process has had in memory at most."""
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):  # Windows
+        return memory.peak_wset
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def measure(options) -> dict[str, dict]:
@@ -189,7 +192,7 @@ def main() -> None:
     print("| engine | seconds | to the first | peak resident GB |\n|---|---|---|---|")
     for engine, row in results.items():
         ratio = row["seconds"] / first
-        print(f"| {engine} | {row['seconds']:.1f} | {ratio:.2f} | {row['peak']:.1f} |")
+        print(f"| {engine} | {row['seconds']:.3g} | {ratio:.2f} | {row['peak']:.2f} |")
 
 
 if __name__ == "__main__":

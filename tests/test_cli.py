@@ -7,9 +7,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import torch
 
-from animate_anyone.cli import main
-from animate_anyone.video import read_video, write_video
+from animate_anyone.cli import _parser, main
+from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.presets import PRESETS
+from animate_anyone.runtime import precision_config
+from animate_anyone.video import fit_image, load_image, read_video, write_video
 
 from conftest import ROOT, TOY, load_case
 
@@ -57,6 +61,26 @@ def test_only_result(toy_models, pose_video, tmp_path):
     video = read_video(tmp_path / "out.mp4")
     assert len(video.frames) == 2
     assert video.frames[0].size == (48, 64)
+
+
+def test_preset(toy_models, pose_video, tmp_path):
+    """It gives what the pipeline's own preset gives, and all names are known on both sides."""
+    size = ["--frames", "2", "--width", "48", "--height", "64", "--precision", "f32"]
+    more = [*size, "--preset", "fast", "--save-latents", tmp_path / "fast.npy"]
+    assert main(animate(toy_models, pose_video, tmp_path / "out.mp4", *more)) == 0
+    pipe = OVAnimateAnyonePipeline.from_pretrained(toy_models, ov_config=precision_config("f32"))
+    reference = fit_image(load_image(TOY / "short" / "reference.png"), 48, 64)
+    poses = [fit_image(frame, 48, 64) for frame in read_video(pose_video, 2).frames]
+    generator, settings = torch.Generator().manual_seed(0), {"width": 48, "height": 64}
+    own = pipe(
+        reference, poses, generator=generator, preset="fast", output_type="latent", **settings
+    ).frames
+    assert np.array_equal(np.load(tmp_path / "fast.npy"), own)
+    for preset in PRESETS:
+        arguments = animate(toy_models, pose_video, tmp_path / "out.mp4", "--preset", preset)
+        assert _parser().parse_args(arguments).preset == preset
+    with pytest.raises(SystemExit):
+        _parser().parse_args(animate(toy_models, pose_video, "out.mp4", "--preset", "best"))
 
 
 @pytest.mark.parametrize(

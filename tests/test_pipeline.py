@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from animate_anyone.config import GenerationConfig
 from animate_anyone.pipeline import Interrupted, OVAnimateAnyonePipeline
+from animate_anyone.presets import PRESETS, settle
 from animate_anyone.runtime import precision_config
 
 from conftest import load_case, psnr, run_case
@@ -118,6 +120,47 @@ def test_guidance_interval_and_cache_interval(pipe, monkeypatch):
     calls.clear()
     run_case(pipe, "noguide", cache_interval=3, **settings)
     assert (calls.count(True), calls.count(False)) == (4, 4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(pipe, monkeypatch, preset):
+    """Each takes its steps with its scheduler, leaves the pipeline's alone, and can be overridden."""
+    counts = {True: 0, False: 0}
+    part, own = pipe.parts["denoising_unet"], pipe.scheduler
+
+    def counting(**inputs):
+        counts[inputs["down_blocks.0.attentions.0.transformer_blocks.0"].shape[1] > 0] += 1
+        return part(**inputs)
+
+    monkeypatch.setitem(pipe.parts, "denoising_unet", counting)
+    monkeypatch.setattr(pipe, "generation_config", GenerationConfig())
+    settings = {"guidance_scale": None, "num_inference_steps": None, "output_type": "latent"}
+    latents, _ = run_case(pipe, "noguide", preset=preset, **settings)
+    steps = int(30 * PRESETS[preset].step_share)
+    guided = sum(step / steps < PRESETS[preset].guidance_interval[1] for step in range(steps))
+    assert (counts[True], counts[False]) == (steps, guided)
+    assert np.isfinite(latents).all() and pipe.scheduler is own
+    run_case(pipe, "noguide", preset=preset, **settings | {"num_inference_steps": 2})
+    assert counts[True] == steps + 2
+
+
+def test_a_preset_takes_a_share_of_the_recommended_steps(pipe):
+    for recommended, steps in ((30, 7), (4, 1), (2, 1)):
+        config = GenerationConfig(num_inference_steps=recommended)
+        settled = settle("fast", config, pipe.scheduler)
+        assert (settled.num_inference_steps, settled.guidance_scale) == (steps, 3.5)
+    assert isinstance(settled.scheduler, diffusers.UniPCMultistepScheduler)
+
+
+def test_scheduler_of_a_call_is_copied(pipe):
+    """It takes the place of the pipeline's own for one call; the caller's stays untouched."""
+    unipc = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config)
+    before = unipc.timesteps.clone()
+    settings = {"num_inference_steps": 3, "output_type": "latent"}
+    given, _ = run_case(pipe, "noguide", scheduler=unipc, **settings)
+    usual, _ = run_case(pipe, "noguide", **settings)
+    assert torch.equal(unipc.timesteps, before)
+    assert not np.array_equal(given, usual)
 
 
 def test_pose_features_of_a_long_video_are_not_kept(pipe, monkeypatch):
@@ -267,6 +310,16 @@ def test_reference_of_any_mode(pipe):
         ({"guidance_interval": 0.5}, "guidance_interval must be Sequence, got float"),
         ({"guidance_interval": (0.5, 0.2)}, "guidance_interval must be two rising numbers"),
         ({"guidance_interval": (0, 2)}, "guidance_interval must be two rising numbers"),
+        (
+            {"preset": "best"},
+            r"preset must be one of \('quality', 'balanced', 'fast'\), got 'best'",
+        ),
+        ({"preset": ["fast"]}, "preset must be str.*, got list"),
+        (
+            {"scheduler": diffusers.FlowMatchEulerDiscreteScheduler()},
+            "scheduler must be one of dif",
+        ),
+        ({"scheduler": "DDIM"}, "scheduler must be .*SchedulerMixin.*, got str"),
         ({"cache_interval": 0}, "cache_interval must be at least 1, got 0"),
         ({"context_overlap": 2.5}, "context_overlap must be .*, got float"),
         ({"pose_images": [Image.new("F", (8, 8))]}, "pose_images must have 8 or 16 bits .* mode F"),

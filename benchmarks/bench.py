@@ -1,0 +1,106 @@
+"""All benchmarks, one after the other: `make bench`, or `make bench ARGS="--quick"`.
+
+By default they run on the small model that is shipped; `--full-size` takes random weights of the published
+model's size (11 GB on disk) for the speed of steps and networks. `--quick`
+measures less, to see that all of it works. The tables go to the screen and to `results.md`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import openvino as ov
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+from animate_anyone.convert import convert_models
+from demo_model.files import MODELS, WEIGHTS
+
+FULL_WEIGHTS, FULL_MODELS = ROOT / "build" / "full_weights", ROOT / "build" / "full_models"
+KINDS = ("plain", "ir", "torch")
+
+
+def sections(options) -> dict[str, list[str]]:
+    """Title → command of a benchmark."""
+    weights, models = (FULL_WEIGHTS, FULL_MODELS) if options.full_size else (WEIGHTS, MODELS)
+    folders = ["--weights", str(weights), "--models", str(models)]
+    size = ["--width", "256", "--height", "256", "--frames", "8"]
+    repeats = ["--repeats", "1" if options.quick else "3"]
+    results = str(options.output / "growth.png"), str(options.output / "quality.png")
+    frames = ["8", "16", "24"] if options.quick else ["8", "16", "24", "48", "96"]
+    sides = ["256", "384"] if options.quick else ["256", "384", "512"]
+    return {
+        **{
+            f"One step with guidance, {precision}": [
+                *("step.py", *folders, *size, *repeats),
+                *("--engines", *(f"{kind}-{precision}" for kind in KINDS)),
+            ]
+            for precision in ("bf16", "f32")
+        },
+        "Each network alone": ["parts.py", *folders, *size, *repeats],
+        "Growth with frames and pixels": [
+            *("growth.py", "--models", str(models), "--chart", results[0], *repeats),
+            *("--frames", *frames, "--sides", *sides),
+        ],
+        "Length of the video, small model": [
+            "long_video.py",
+            "--frames",
+            "48",
+            "96" if options.quick else "600",
+        ],
+        "Quality over time, small model": [
+            *("quality.py", "--chart", results[1], "--characters", "1" if options.quick else "4"),
+        ],
+    }
+
+
+def machine() -> str:
+    """What this runs on."""
+    return f"{os.cpu_count()} cores of {ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}"
+
+
+def prepare(full_size: bool) -> None:
+    """Convert what the benchmarks run, ours and the plain conversion; what is there is kept."""
+    from benchmarks.plain import convert as convert_plain
+    from tools.random_weights import write_weights
+
+    weights, models = (FULL_WEIGHTS, FULL_MODELS) if full_size else (WEIGHTS, MODELS)
+    if full_size and not (weights / "sd-vae-ft-mse/diffusion_pytorch_model.safetensors").exists():
+        write_weights(weights, "full")
+    for folders in {(weights, models), (WEIGHTS, MODELS)}:
+        convert_models(*folders)
+        convert_plain(*folders)
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full-size", action="store_true", help="random weights of full size")
+    parser.add_argument("--quick", action="store_true", help="measure less")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
+    options = parser.parse_args()
+    prepare(options.full_size)
+    options.output.mkdir(parents=True, exist_ok=True)
+    model = "random weights of full size" if options.full_size else "the small model"
+    text = [
+        "# Benchmarks\n",
+        f"{date.today()}, {machine()}, openvino {version('openvino')}, {model}.\n",
+    ]
+    for title, command in sections(options).items():
+        print(f"\n## {title}\n", flush=True)
+        command = [sys.executable, str(HERE / command[0]), *command[1:]]
+        table = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        print(table, flush=True)
+        text.append(f"## {title}\n\n{table}")
+        (options.output / "results.md").write_text("\n".join(text), encoding="utf-8")
+    print(options.output / "results.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Each network alone: seconds, counted operations, share of the matrix-multiply speed, peak memory.
+
+    python benchmarks/parts.py --weights build/full_weights --models build/full_models \\
+        --width 256 --height 256 --frames 8
+
+Every network runs in a process of its own, beside one that counts its operations and measures how fast
+this machine multiplies matrices in the same precision. The denoising UNet runs the half that sees the
+reference; pose guider and VAE decoder run one frame. Operations are those of the whole PyTorch module: the
+IR of the reference UNet ends a little earlier. "bf16" is the CPU's default, which may also round what enters
+8-bit layers to 8 bits. Prints a Markdown table.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from animate_anyone.config import PART_NAMES
+from benchmarks.step import peak_resident, random_inputs
+
+PRECISIONS = ("f32", "bf16")
+MATRIX = 2048  # rows and columns of the matrices multiplied for comparison
+
+
+def part_inputs(name: str, options) -> dict:
+    """Random tensors of the sizes that a run has, by port name."""
+    import torch
+
+    common = random_inputs(options, halves=1)
+    width, height = options.width, options.height
+    sample, embedding = common["sample"][:, :, 0], common["encoder_hidden_states"]
+    match name:
+        case "image_encoder":
+            return {"pixel_values": torch.randn(1, 3, *2 * [image_size(options.models)])}
+        case "vae_encoder":
+            return {"image": torch.randn(1, 3, height, width)}
+        case "vae_decoder":
+            return {"latent": sample}
+        case "pose_guider":
+            return {"pose_images": torch.rand(1, 3, 1, height, width)}
+        case "reference_unet":
+            time = torch.zeros(1)
+            return {"sample": sample, "timestep": time, "encoder_hidden_states": embedding}
+    return common
+
+
+def image_size(models: Path) -> int:
+    """Side of the picture that the image encoder of a model folder looks at."""
+    from animate_anyone.manifest import read_manifest
+
+    return read_manifest(models)["config"]["image_size"]
+
+
+def part_flops(name: str, inputs: dict, weights: Path) -> int:
+    """Operations of one call, counted on tensors without content."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from animate_anyone.weights import load_part
+
+    module = load_part(name, weights).to("meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(*(value.to("meta") for value in inputs.values()))
+    return counter.get_total_flops()
+
+
+def multiply_speed(precision: str) -> float:
+    """Operations per second of multiplying two square matrices, best of a few."""
+    import torch
+
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+    matrix, seconds = torch.randn(MATRIX, MATRIX).to(dtype), []
+    for _ in range(8):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2 * MATRIX**3 / min(seconds)
+
+
+def count(options) -> dict:
+    """Operations of a part, and the machine's speed; called in a process of its own."""
+    name, precision = options.worker.split("-")
+    flops = part_flops(name, part_inputs(name, options), options.weights)
+    return {"flops": flops, "multiply": multiply_speed(precision)}
+
+
+def run(options) -> dict:
+    """Time and memory of a part; called in a process of its own."""
+    import openvino as ov
+
+    from animate_anyone.runtime import OVPart, precision_config
+
+    name, precision = options.worker.split("-")
+    arrays = {key: value.numpy() for key, value in part_inputs(name, options).items()}
+    part = OVPart(ov.Core(), options.models / f"{name}.xml", "CPU", precision_config(precision))
+    seconds = []
+    for _ in range(1 + options.repeats):
+        before = part.seconds
+        part(**arrays)
+        seconds.append(part.seconds - before)
+    return {"seconds": statistics.median(seconds[1:]), "peak": peak_resident()}
+
+
+def measure(options) -> dict[str, dict]:
+    """{part-precision: what `count` and `run` found}, one process after the other."""
+    keys = [f"{name}-{precision}" for name in PART_NAMES for precision in options.precisions]
+    return {key: _process("count", key) | _process("run", key) for key in keys}
+
+
+def _process(job: str, key: str) -> dict:
+    command = [sys.executable, *sys.argv, "--job", job, "--worker", key]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{job} of {key} failed with {done.returncode}: {done.stderr[-300:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+JOBS = {"count": count, "run": run}
+
+
+def as_table(results: dict[str, dict]) -> str:
+    """Markdown, one row per network and precision."""
+    lines = [
+        "| network | precision | seconds | GFLOP | GFLOP/s | of matrix speed | peak resident GB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key, row in results.items():
+        name, precision = key.split("-")
+        speed = row["flops"] / row["seconds"]
+        lines.append(
+            f"| {name} | {precision} | {row['seconds']:.3f} | {row['flops'] / 1e9:.3g}"
+            f" | {speed / 1e9:.3g} | {speed / row['multiply']:.0%} | {row['peak'] / 1e9:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(JOBS[options.job](options)))
+    else:
+        print(as_table(measure(options)))
+
+
+if __name__ == "__main__":
+    main()
