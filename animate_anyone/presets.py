@@ -56,9 +56,10 @@ def settle(preset: str | None, recommended: GenerationConfig, current, **own) ->
     Raises:
         ValueError, TypeError: a field is out of range.
     """
-    check_type("preset", preset, str | None)
-    check_choice("preset", preset or "quality", tuple(PRESETS))
-    chosen = PRESETS[preset or "quality"]
+    preset = "quality" if preset is None else preset
+    check_type("preset", preset, str)
+    check_choice("preset", preset, tuple(PRESETS))
+    chosen = PRESETS[preset]
     fields = {
         "scheduler": None,
         "num_inference_steps": max(1, int(recommended.num_inference_steps * chosen.step_share)),

@@ -121,7 +121,8 @@ class VelocityLoss:
     def __call__(self, denoiser: Callable, clean, count: int, rng: torch.Generator):
         """Clean latents (b, c, f, h, w); `count` timesteps, one for all or one per (b, f)."""
         total = self.scheduler.config.num_train_timesteps
-        timesteps = (total * torch.rand(count, generator=rng).sqrt()).long()
+        shares = torch.rand(count, generator=rng).sqrt()  # may be rounded up to 1
+        timesteps = (total * shares).long().clamp(max=total - 1)
         alpha = self.scheduler.alphas_cumprod[timesteps]
         if count > 1:
             alpha = alpha.view(clean.shape[0], 1, clean.shape[2], 1, 1)
