@@ -1,8 +1,8 @@
 """All benchmarks, one after the other: `make bench`, or `make bench ARGS="--quick"`.
 
 By default they run on the small model that is shipped; `--full-size` takes random weights of the published
-model's size (11 GB on disk) for the speed of steps and networks. `--quick`
-measures less, to see that all of it works. The tables go to the screen and to `results.md`.
+model's size (11 GB on disk) for the speed of steps and networks. `--quick` measures less, to see that all of
+it works. The tables go to the screen and to `results.md`.
 """
 
 import argparse
@@ -26,36 +26,34 @@ FULL_WEIGHTS, FULL_MODELS = ROOT / "build" / "full_weights", ROOT / "build" / "f
 KINDS = ("plain", "ir", "torch")
 
 
+def model_folders(full_size: bool) -> tuple[Path, Path]:
+    """Weights and IRs that are measured."""
+    return (FULL_WEIGHTS, FULL_MODELS) if full_size else (WEIGHTS, MODELS)
+
+
 def sections(options) -> dict[str, list[str]]:
     """Title → command of a benchmark."""
-    weights, models = (FULL_WEIGHTS, FULL_MODELS) if options.full_size else (WEIGHTS, MODELS)
+    weights, models = model_folders(options.full_size)
     folders = ["--weights", str(weights), "--models", str(models)]
     size = ["--width", "256", "--height", "256", "--frames", "8"]
     repeats = ["--repeats", "1" if options.quick else "3"]
-    results = str(options.output / "growth.png"), str(options.output / "quality.png")
+    growth, quality = (str(options.output / f"{name}.png") for name in ("growth", "quality"))
     frames = ["8", "16", "24"] if options.quick else ["8", "16", "24", "48", "96"]
     sides = ["256", "384"] if options.quick else ["256", "384", "512"]
+    step = ["step.py", *folders, *size, *repeats, "--engines"]
     return {
-        **{
-            f"One step with guidance, {precision}": [
-                *("step.py", *folders, *size, *repeats),
-                *("--engines", *(f"{kind}-{precision}" for kind in KINDS)),
-            ]
-            for precision in ("bf16", "f32")
-        },
+        "One step with guidance, bf16": [*step, *(f"{kind}-bf16" for kind in KINDS)],
+        "One step with guidance, f32": [*step, *(f"{kind}-f32" for kind in KINDS)],
         "Each network alone": ["parts.py", *folders, *size, *repeats],
         "Growth with frames and pixels": [
-            *("growth.py", "--models", str(models), "--chart", results[0], *repeats),
+            *("growth.py", "--models", str(models), "--chart", growth, *repeats),
             *("--frames", *frames, "--sides", *sides),
         ],
         "Length of the video, small model": [
-            "long_video.py",
-            "--frames",
-            "48",
-            "96" if options.quick else "600",
+            *("long_video.py", "--frames", "48", "96" if options.quick else "600"),
         ],
         "Quality over time, small model": [
-            *("quality.py", "--chart", results[1], "--characters", "1" if options.quick else "4"),
+            *("quality.py", "--chart", quality, "--characters", "1" if options.quick else "4"),
         ],
     }
 
@@ -70,7 +68,7 @@ def prepare(full_size: bool) -> None:
     from benchmarks.plain import convert as convert_plain
     from tools.random_weights import write_weights
 
-    weights, models = (FULL_WEIGHTS, FULL_MODELS) if full_size else (WEIGHTS, MODELS)
+    weights, models = model_folders(full_size)
     if full_size and not (weights / "sd-vae-ft-mse/diffusion_pytorch_model.safetensors").exists():
         write_weights(weights, "full")
     for folders in {(weights, models), (WEIGHTS, MODELS)}:

@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from animate_anyone.context import context_windows
 from animate_anyone.denoise import windowed_prediction
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from benchmarks.charts import RESULTS, save
 
-CHART = Path(__file__).resolve().parent / "results" / "growth.png"
+CHART = RESULTS / "growth.png"
 
 
 def step_of(pipe: OVAnimateAnyonePipeline, side: int, frames: int):
@@ -88,10 +89,7 @@ def draw(seconds: dict, path: Path) -> Path:
     panel.set(xlabel="how many times more", ylabel="how many times slower")
     panel.grid(True, which="both", alpha=0.3)
     panel.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+    return save(figure, path)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from animate_anyone.config import PART_NAMES
-from benchmarks.step import peak_resident, random_inputs
+from benchmarks.step import common_parser, peak_resident, random_inputs
 
 PRECISIONS = ("f32", "bf16")
 MATRIX = 2048  # rows and columns of the matrices multiplied for comparison
@@ -31,12 +31,14 @@ def part_inputs(name: str, options) -> dict:
     """Random tensors of the sizes that a run has, by port name."""
     import torch
 
-    common = random_inputs(options, halves=1)
-    width, height = options.width, options.height
-    sample, embedding = common["sample"][:, :, 0], common["encoder_hidden_states"]
+    from animate_anyone.weights import unet_config
+
+    config, width, height = unet_config(options.weights), options.width, options.height
+    sample = torch.randn(1, config.in_channels, height // 8, width // 8)
     match name:
         case "image_encoder":
-            return {"pixel_values": torch.randn(1, 3, *2 * [image_size(options.models)])}
+            side = image_size(options.models)
+            return {"pixel_values": torch.randn(1, 3, side, side)}
         case "vae_encoder":
             return {"image": torch.randn(1, 3, height, width)}
         case "vae_decoder":
@@ -44,9 +46,12 @@ def part_inputs(name: str, options) -> dict:
         case "pose_guider":
             return {"pose_images": torch.rand(1, 3, 1, height, width)}
         case "reference_unet":
-            time = torch.zeros(1)
-            return {"sample": sample, "timestep": time, "encoder_hidden_states": embedding}
-    return common
+            embedding = torch.randn(1, 1, config.cross_attention_dim)
+            start = torch.zeros(1)
+            return {"sample": sample, "timestep": start, "encoder_hidden_states": embedding}
+        case "denoising_unet":
+            return random_inputs(options, halves=1)
+    raise ValueError(f"no such network: {name}")
 
 
 def image_size(models: Path) -> int:
@@ -141,13 +146,7 @@ def as_table(results: dict[str, dict]) -> str:
 
 def main() -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--models", type=Path, required=True)
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--height", type=int, default=256)
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = common_parser(__doc__.splitlines()[0])
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)

@@ -29,12 +29,13 @@ from animate_anyone.convert import convert_models
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.presets import PRESETS
 from animate_anyone.runtime import OVPart
+from benchmarks.charts import RESULTS, save
 from benchmarks.plain import convert as convert_plain
 from demo_model.files import MODELS, WEIGHTS
 from demo_model.measures import measure
 from demo_model.performance import Performance
 
-CHART = Path(__file__).resolve().parent / "results" / "quality.png"
+CHART = RESULTS / "quality.png"
 STEPS = (7, 10, 15, 20, 30)
 SCHEDULERS = {
     "DDIM": diffusers.DDIMScheduler,
@@ -158,10 +159,7 @@ def draw(found: list[Way], path: Path) -> Path:
         panel.set(xlabel="time, plain conversion = 1", ylabel=score, xscale="log")
         panel.grid(True, which="both", alpha=0.3)
     panels[0].legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+    return save(figure, path)
 
 
 def main() -> None:

@@ -171,15 +171,21 @@ def _turn(worker: subprocess.Popen) -> dict:
     raise RuntimeError("a worker died; run it alone with --worker to see why")
 
 
-def main() -> None:
-    """Command line; prints a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def common_parser(description: str) -> argparse.ArgumentParser:
+    """Folders, size and repeats, which benchmarks of networks have in common."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
+    return parser
+
+
+def main() -> None:
+    """Command line; prints a Markdown table."""
+    parser = common_parser(__doc__.splitlines()[0])
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["ir-f32", "torch-f32"])
     parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -88,15 +88,26 @@ def test_every_argument_matters(pipe, change):
     assert np.abs(plain - changed).max() > 1e-3  # the same run again is equal bit by bit
 
 
-def test_guidance_of_one_runs_the_conditional_half_alone(pipe, monkeypatch):
-    calls = []
-    part = pipe.parts["denoising_unet"]
+@pytest.fixture
+def calls(pipe, monkeypatch) -> list[int]:
+    """How many tokens of the reference each call of the denoising UNet sees: 0 in the
+    unconditional half."""
+    tokens, part = [], pipe.parts["denoising_unet"]
 
     def counting(**inputs):
-        calls.append(inputs["down_blocks.0.attentions.0.transformer_blocks.0"].shape[1])
+        tokens.append(inputs["down_blocks.0.attentions.0.transformer_blocks.0"].shape[1])
         return part(**inputs)
 
     monkeypatch.setitem(pipe.parts, "denoising_unet", counting)
+    return tokens
+
+
+def halves(calls: list[int]) -> tuple[int, int]:
+    """Calls of the conditional half, and of the other."""
+    return sum(tokens > 0 for tokens in calls), calls.count(0)
+
+
+def test_guidance_of_one_runs_the_conditional_half_alone(pipe, calls):
     run_case(pipe, "noguide")
     assert calls == [48] * 3  # three steps with a reference of 8 * 6 tokens
     calls.clear()
@@ -104,44 +115,29 @@ def test_guidance_of_one_runs_the_conditional_half_alone(pipe, monkeypatch):
     assert sorted(calls) == [0] * 3 + [63] * 3
 
 
-def test_guidance_interval_and_cache_interval(pipe, monkeypatch):
+def test_guidance_interval_and_cache_interval(pipe, calls):
     """Of six steps, guidance in the middle two; with a cache, four conditional halves of six."""
-    calls = []
-    part = pipe.parts["denoising_unet"]
-
-    def counting(**inputs):
-        calls.append(inputs["down_blocks.0.attentions.0.transformer_blocks.0"].shape[1] > 0)
-        return part(**inputs)
-
-    monkeypatch.setitem(pipe.parts, "denoising_unet", counting)
     settings = {"num_inference_steps": 6, "guidance_scale": 2.0, "output_type": "latent"}
     run_case(pipe, "noguide", guidance_interval=(0.3, 0.6), **settings)
-    assert (calls.count(True), calls.count(False)) == (6, 2)
+    assert halves(calls) == (6, 2)
     calls.clear()
     run_case(pipe, "noguide", cache_interval=3, **settings)
-    assert (calls.count(True), calls.count(False)) == (4, 4)
+    assert halves(calls) == (4, 4)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets(pipe, monkeypatch, preset):
+def test_presets(pipe, calls, monkeypatch, preset):
     """Each takes its steps with its scheduler, leaves the pipeline's alone, and can be overridden."""
-    counts = {True: 0, False: 0}
-    part, own = pipe.parts["denoising_unet"], pipe.scheduler
-
-    def counting(**inputs):
-        counts[inputs["down_blocks.0.attentions.0.transformer_blocks.0"].shape[1] > 0] += 1
-        return part(**inputs)
-
-    monkeypatch.setitem(pipe.parts, "denoising_unet", counting)
+    own = pipe.scheduler
     monkeypatch.setattr(pipe, "generation_config", GenerationConfig())
     settings = {"guidance_scale": None, "num_inference_steps": None, "output_type": "latent"}
     latents, _ = run_case(pipe, "noguide", preset=preset, **settings)
     steps = int(30 * PRESETS[preset].step_share)
     guided = sum(step / steps < PRESETS[preset].guidance_interval[1] for step in range(steps))
-    assert (counts[True], counts[False]) == (steps, guided)
+    assert halves(calls) == (steps, guided)
     assert np.isfinite(latents).all() and pipe.scheduler is own
     run_case(pipe, "noguide", preset=preset, **settings | {"num_inference_steps": 2})
-    assert counts[True] == steps + 2
+    assert halves(calls)[0] == steps + 2
 
 
 def test_a_preset_takes_a_share_of_the_recommended_steps(pipe):
@@ -314,6 +310,7 @@ def test_reference_of_any_mode(pipe):
             {"preset": "best"},
             r"preset must be one of \('quality', 'balanced', 'fast'\), got 'best'",
         ),
+        ({"preset": ""}, "preset must be one of .*, got ''"),
         ({"preset": ["fast"]}, "preset must be str.*, got list"),
         (
             {"scheduler": diffusers.FlowMatchEulerDiscreteScheduler()},
