@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from animate_anyone.context import context_windows
 from animate_anyone.denoise import windowed_prediction
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from benchmarks.charts import RESULTS, save
+from benchmarks.charts import RESULTS, plain_ticks, save
 
 CHART = RESULTS / "growth.png"
 
@@ -87,6 +87,7 @@ def draw(seconds: dict, path: Path) -> Path:
     most = max(factor for line in lines.values() for factor in line)
     panel.loglog([1, most], [1, most], "--", color="grey", label="proportional")
     panel.set(xlabel="how many times more", ylabel="how many times slower")
+    plain_ticks(panel.xaxis, panel.yaxis)
     panel.grid(True, which="both", alpha=0.3)
     panel.legend(fontsize="small")
     return save(figure, path)

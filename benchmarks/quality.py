@@ -29,7 +29,7 @@ from animate_anyone.convert import convert_models
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.presets import PRESETS
 from animate_anyone.runtime import OVPart
-from benchmarks.charts import RESULTS, save
+from benchmarks.charts import RESULTS, plain_ticks, save
 from benchmarks.plain import convert as convert_plain
 from demo_model.files import MODELS, WEIGHTS
 from demo_model.measures import measure
@@ -157,6 +157,7 @@ def draw(found: list[Way], path: Path) -> Path:
             joined = "-o" if family in SCHEDULERS else "D"
             panel.plot(times, [way.mean(score) for way in some], joined, label=family, ms=5)
         panel.set(xlabel="time, plain conversion = 1", ylabel=score, xscale="log")
+        plain_ticks(panel.xaxis)
         panel.grid(True, which="both", alpha=0.3)
     panels[0].legend(fontsize="small")
     return save(figure, path)
