@@ -1,7 +1,7 @@
 """Everything the notebook uses, under one name."""
 
 from animate_anyone.config import PART_NAMES
-from animate_anyone.convert import COMPRESSIONS, convert_models, part_ports
+from animate_anyone.convert import convert_models, part_ports
 from animate_anyone.demo import make_demo
 from animate_anyone.download import download_weights
 from animate_anyone.notebook import (
@@ -28,7 +28,6 @@ from animate_anyone.video import (
 from animate_anyone.weights import load_part
 
 __all__ = [
-    "COMPRESSIONS",
     "PART_NAMES",
     "AnimateAnyoneOutput",
     "Interrupted",

@@ -43,8 +43,15 @@ def _download(options) -> None:
 
 def _convert(options) -> None:
     from .convert import convert_models
+    from .quantize import FRAMES
+    from .video import load_image, read_video
 
-    print(convert_models(options.weights, options.models, compression=options.compression))
+    pictures = {}
+    if options.reference is not None:
+        pictures["reference_image"] = load_image(options.reference)
+    if options.pose is not None:
+        pictures["pose_images"] = read_video(options.pose, FRAMES).frames
+    print(convert_models(options.weights, options.models, options.compression, **pictures))
 
 
 def _animate(options) -> None:
@@ -133,10 +140,13 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     add("--models", type=Path, required=True, metavar="DIR", help="where the IRs are written")
     add(
         "--compression",
-        choices=("none", "fp16", "int8"),
+        choices=("none", "fp16", "int8", "int8-hybrid"),
         default="int8",
-        help="how a weight is stored: in four bytes, in two or in one (default: %(default)s)",
+        help="how a weight is stored: in four bytes, in two or in one; int8-hybrid also computes in"
+        " 8 bits where most of the time goes, and needs --reference and --pose (default: %(default)s)",
     )
+    add("--reference", type=Path, metavar="IMG", help="int8-hybrid: a picture to calibrate on")
+    add("--pose", type=Path, metavar="VIDEO", help="int8-hybrid: a pose video to calibrate on")
 
 
 def _add_animate(parser: argparse.ArgumentParser) -> None:

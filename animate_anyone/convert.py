@@ -22,6 +22,7 @@ from pathlib import Path
 import nncf
 import openvino as ov
 import torch
+from PIL import Image
 from tqdm.auto import tqdm
 from transformers import CLIPVisionConfig
 
@@ -36,17 +37,25 @@ from .config import (
 from .lock import exclusive
 from .manifest import file_facts, is_current, load_or_new, write_manifest
 from .models import build_vae
+from .quantize import calibration_hash, quantize, record_inputs
 from .weights import load_part, source_files, unet_config
 
 logger = logging.getLogger(__name__)
 logging.getLogger("nncf").setLevel(logging.WARNING)  # its tables would drown our progress bar
 
-COMPRESSIONS = ("none", "fp16", "int8")
+COMPRESSIONS = ("none", "fp16", "int8", "int8-hybrid")
+QUANTIZED_PART = "denoising_unet"  # by int8-hybrid; it takes nearly all of the time
 LIBRARIES = ("openvino", "nncf", "torch", "diffusers", "transformers")
 
 
 def convert_models(
-    weights_dir, model_dir, compression: str = "int8", parts: Sequence[str] = PART_NAMES
+    weights_dir,
+    model_dir,
+    compression: str = "int8",
+    parts: Sequence[str] = PART_NAMES,
+    *,
+    reference_image: Image.Image | None = None,
+    pose_images: Sequence[Image.Image] | None = None,
 ) -> Path:
     """Convert all six networks or some; parts that are already there and current are kept.
 
@@ -55,15 +64,22 @@ def convert_models(
         model_dir: receives one `.xml` and `.bin` per part, and `manifest.json`.
         compression: how weights are stored: "none" as float32, exactly those of the checkpoint;
             "fp16" in half of that; "int8" in a quarter, as 8-bit integers with a scale per row
-            (NNCF), biases and norms in float16.
-        parts: which of `PART_NAMES`. A pipeline needs all, converted in as many calls as you like.
+            (NNCF), biases and norms in float16; "int8-hybrid" is the same but for the denoising
+            UNet, which computes with 8-bit activations as well: faster, less exact.
+        parts: which of `PART_NAMES`. A pipeline needs all, converted in as many calls as you like;
+            "int8-hybrid" needs all in one.
+        reference_image, pose_images: for "int8-hybrid" alone, which runs the pipeline on them to see
+            the range of every activation: pictures like those that will be animated, at least one
+            pose map, of which the first 8 are used.
 
     Returns:
         `model_dir`.
 
     Raises:
         FileNotFoundError, ValueError: see `weights.load_part`; nothing is converted before all
-            source files are found.
+            source files are found. A compression that is unknown, or pictures that are missing,
+            broken, or given where nothing is calibrated.
+        TypeError: reference_image and pose_images are no pictures.
         OSError: an IR could not be written, as on a full disk; what was finished is kept.
     """
     weights_dir, model_dir = Path(weights_dir), Path(model_dir)
@@ -72,6 +88,7 @@ def convert_models(
     unknown = [name for name in parts if name not in PART_NAMES]
     if isinstance(parts, str) or unknown:
         raise ValueError(f"parts must be a list of some of {PART_NAMES}, got {parts!r}")
+    calibration = _calibration(compression, parts, reference_image, pose_images)
     if not weights_dir.is_dir():
         raise FileNotFoundError(f"weights must be a folder, {weights_dir} is none")
     if model_dir.exists() and not model_dir.is_dir():
@@ -80,16 +97,51 @@ def convert_models(
     settings = inference_settings(weights_dir)
     hashes = _hash_all(sources, weights_dir)
     recipes = {
-        name: _recipe({file: hashes[file] for file in _relative(files, weights_dir)}, compression)
+        name: _recipe(
+            {file: hashes[file] for file in _relative(files, weights_dir)},
+            "int8" if calibration else compression,
+        )
         for name, files in sources.items()
     }
+    wanted, inputs = dict(recipes), None
+    if calibration:
+        wanted[QUANTIZED_PART] = recipes[QUANTIZED_PART] | {
+            "compression": compression,
+            "calibration": calibration,
+        }
     model_dir.mkdir(parents=True, exist_ok=True)
     with exclusive(model_dir, "conversion"):
-        _convert_stale_parts(weights_dir, model_dir, recipes, settings)
+        if calibration and not _is_there(model_dir, QUANTIZED_PART, wanted[QUANTIZED_PART]):
+            _convert_stale_parts(weights_dir, model_dir, recipes, settings)  # one that can be run
+            inputs = record_inputs(model_dir, reference_image, pose_images)
+        _convert_stale_parts(weights_dir, model_dir, wanted, settings, inputs)
     return model_dir
 
 
-def _convert_stale_parts(weights_dir: Path, model_dir: Path, recipes: dict, settings: dict) -> None:
+def _calibration(compression: str, parts, reference_image, pose_images) -> str | None:
+    """Hash of what is calibrated on, None where nothing is."""
+    given = [reference_image is not None, pose_images is not None]
+    if compression != "int8-hybrid":
+        if any(given):
+            raise ValueError(
+                "reference_image and pose_images are for compression 'int8-hybrid',"
+                f" got {compression!r}"
+            )
+        return None
+    if not all(given):
+        raise ValueError(
+            "compression 'int8-hybrid' needs reference_image and pose_images to calibrate on"
+        )
+    if set(parts) != set(PART_NAMES):
+        raise ValueError(
+            f"parts must be all for compression 'int8-hybrid', whose calibration runs them, got {parts!r}"
+        )
+    return calibration_hash(reference_image, pose_images)
+
+
+def _convert_stale_parts(
+    weights_dir: Path, model_dir: Path, recipes: dict, settings: dict, inputs=None
+) -> None:
     manifest = load_or_new(model_dir) | settings
     bar = tqdm(recipes, desc="Converting", unit="part")
     for name in bar:
@@ -100,7 +152,7 @@ def _convert_stale_parts(weights_dir: Path, model_dir: Path, recipes: dict, sett
             continue
         manifest["parts"].pop(name, None)
         write_manifest(model_dir, manifest)  # from here on the old files are not trusted
-        saved = convert_part(name, weights_dir, model_dir, recipe["compression"])
+        saved = convert_part(name, weights_dir, model_dir, recipe["compression"], inputs)
         manifest["parts"][name] = {"recipe": recipe, **saved}
         write_manifest(model_dir, manifest)
     write_manifest(model_dir, manifest)
@@ -200,14 +252,19 @@ def to_openvino(name: str, module: torch.nn.Module) -> ov.Model:
     return model
 
 
-def convert_part(name: str, weights_dir: Path, model_dir: Path, compression: str) -> dict:
+def convert_part(
+    name: str, weights_dir: Path, model_dir: Path, compression: str, inputs=None
+) -> dict:
     """Convert one part, whatever is there already; returns what the manifest keeps of it: size and
-    hash of its two files, and the size that its weights have uncompressed."""
+    hash of its two files, and the size that its weights have uncompressed. "int8-hybrid" needs
+    `inputs`, see `quantize.quantize`."""
     module = load_part(name, weights_dir)
     model = to_openvino(name, module)
     uncompressed = _float32_bytes(model)
     if compression == "int8":
         model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    elif compression == "int8-hybrid":
+        model = quantize(model, inputs)
     files = _save(model, model_dir / f"{name}.xml", compress_to_fp16=compression != "none")
     del model, module
     _free_memory()
@@ -248,6 +305,10 @@ def _free_memory() -> None:
     torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
     torch.jit._state._clear_class_state()
     gc.collect()
+
+
+def _is_there(model_dir: Path, name: str, recipe: dict) -> bool:
+    return is_current(model_dir, name, load_or_new(model_dir)["parts"].get(name), recipe)
 
 
 def _recipe(sources: dict[str, str], compression: str) -> dict:

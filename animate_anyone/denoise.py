@@ -57,7 +57,8 @@ def denoise(
             prediction = windowed_prediction(
                 denoiser, sample, float(timestep), windows, scale, spread
             )
-            forecast.learn(step, prediction)
+            if cache_interval > 1:  # answers of a long video are large
+                forecast.learn(step, prediction)
         else:
             prediction = forecast(step)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extras)[0]

@@ -217,14 +217,12 @@ class OVAnimateAnyonePipeline:
             poses = self.pose_features(pose_images[:num_frames], width, height)
             self._release_large_parts("image_encoder", "vae_encoder", "reference_unet")
 
-            # 4. Draw the initial noise
-            noise = self.prepare_latents(num_frames, width, height, generator)
-
-            # 5. Denoise
+            # 4. Denoise what begins as noise, which is not kept
             with self._watching(callback_on_step_end) as on_step_end, self._spreading() as spread:
                 latents = denoise(
                     self.denoiser(embedding, features, poses),
-                    noise * scheduler.init_noise_sigma,
+                    self.prepare_latents(num_frames, width, height, generator)
+                    * scheduler.init_noise_sigma,
                     scheduler,
                     windows,
                     sampling.guidance_scale,
@@ -235,7 +233,7 @@ class OVAnimateAnyonePipeline:
                     spread,
                 )
 
-            # 6. Decode
+            # 5. Decode
             return AnimateAnyoneOutput(frames=self.decode(latents, output_type))
         finally:
             self._interrupt = False

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import openvino as ov
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -23,7 +24,7 @@ from animate_anyone.convert import convert_models
 from demo_model.files import MODELS, WEIGHTS
 
 FULL_WEIGHTS, FULL_MODELS = ROOT / "build" / "full_weights", ROOT / "build" / "full_models"
-KINDS = ("plain", "ir", "torch")
+KINDS = ("plain", "ir", "hybrid", "torch")
 
 
 def model_folders(full_size: bool) -> tuple[Path, Path]:
@@ -44,6 +45,9 @@ def sections(options) -> dict[str, list[str]]:
     return {
         "One step with guidance, bf16": [*step, *(f"{kind}-bf16" for kind in KINDS)],
         "One step with guidance, f32": [*step, *(f"{kind}-f32" for kind in KINDS)],
+        "8-bit arithmetic, small model": [
+            *("int8.py", *(["--characters", "1", "--no-sweep"] if options.quick else [])),
+        ],
         "Each network alone": ["parts.py", *folders, *size, *repeats],
         "Growth with frames and pixels": [
             *("growth.py", "--models", str(models), "--chart", growth, *repeats),
@@ -65,7 +69,9 @@ def machine() -> str:
 
 def prepare(full_size: bool) -> None:
     """Convert what the benchmarks run, ours and the plain conversion; what is there is kept."""
+    from benchmarks.int8 import trained_performance
     from benchmarks.plain import convert as convert_plain
+    from benchmarks.step import hybrid_folder
     from tools.random_weights import write_weights
 
     weights, models = model_folders(full_size)
@@ -74,6 +80,14 @@ def prepare(full_size: bool) -> None:
     for folders in {(weights, models), (WEIGHTS, MODELS)}:
         convert_models(*folders)
         convert_plain(*folders)
+    example = trained_performance()
+    convert_models(
+        weights,
+        hybrid_folder(models),
+        "int8-hybrid",
+        reference_image=Image.fromarray(example.reference),
+        pose_images=example.maps,
+    )
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ plain conversion (`plain.py`), which computes as the reference implementation do
     python benchmarks/step.py --weights build/full_weights --models build/full_models \\
         --width 256 --height 256 --frames 8 --engines plain-f32 ir-f32 torch-f32
 
+`hybrid` is ours with 8-bit arithmetic, looked for in a folder beside the models whose name ends in `_hybrid`.
 Every engine runs in a process of its own on random inputs of the same sizes. The engines take turns,
 so that a noisy machine is noisy for all, and the table gives medians and the ratio to the first engine.
 """
@@ -25,23 +26,37 @@ ENGINES = tuple(
     for kind, precisions in {
         "plain": ("f32", "bf16"),
         "ir": ("f32", "bf16", "auto"),
+        "hybrid": ("f32", "bf16"),
         "torch": ("f32", "bf16"),
     }.items()
     for precision in precisions
 )
 
 
+def hybrid_folder(models: Path) -> Path:
+    """Where the models with 8-bit arithmetic are."""
+    return models.with_name(f"{models.name}_hybrid")
+
+
+def hybrid_step(options, precision: str):
+    """One step on the IR with 8-bit arithmetic."""
+    return _pipeline_step(hybrid_folder(options.models), options, precision)
+
+
 def ir_step(options, precision: str):
-    """A function that runs one step on the IR."""
+    """One step on the IR."""
+    return _pipeline_step(options.models, options, precision)
+
+
+def _pipeline_step(models: Path, options, precision: str):
+    """A function that runs one step, both halves of guidance."""
     import numpy as np
     from PIL import Image
 
     from animate_anyone.pipeline import OVAnimateAnyonePipeline
     from animate_anyone.runtime import precision_config
 
-    pipe = OVAnimateAnyonePipeline.from_pretrained(
-        options.models, ov_config=precision_config(precision)
-    )
+    pipe = OVAnimateAnyonePipeline.from_pretrained(models, ov_config=precision_config(precision))
     noise = np.random.default_rng(0).integers(0, 255, (options.height, options.width, 3), np.uint8)
     reference = Image.fromarray(noise)
     embedding = pipe.encode_image(reference)
@@ -114,7 +129,8 @@ def random_inputs(options, halves: int) -> dict:
 def work(options) -> None:
     """Serve one engine: a step for every line on standard input."""
     kind, precision = options.worker.split("-")
-    step = {"ir": ir_step, "plain": plain_step, "torch": torch_step}[kind](options, precision)
+    steps = {"ir": ir_step, "hybrid": hybrid_step, "plain": plain_step, "torch": torch_step}
+    step = steps[kind](options, precision)
     for _ in sys.stdin:
         start = time.perf_counter()
         step()

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from animate_anyone.convert import COMPRESSIONS, convert_models
+from animate_anyone.convert import convert_models
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.pose import Pose
 from demo_model.character import random_character
@@ -110,7 +110,7 @@ def main() -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--characters", type=int, default=16)
-    parser.add_argument("--compression", choices=COMPRESSIONS, default="int8")
+    parser.add_argument("--compression", choices=("none", "fp16", "int8"), default="int8")
     parser.add_argument("--steps", type=int, help="instead of the recommended number")
     parser.add_argument("--guidance", type=float, help="instead of the recommended strength")
     parser.add_argument("--output", type=Path, default=FOLDER)

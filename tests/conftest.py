@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from animate_anyone.convert import convert_models
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.runtime import precision_config
+from demo_model.files import WEIGHTS
 from tools.random_weights import write_weights
 
 
@@ -43,6 +44,12 @@ def toy_models(toy_weights, tmp_path_factory) -> Path:
 def toy_models_int8(toy_weights, tmp_path_factory) -> Path:
     """The toy weights as IR as `convert` writes it by default."""
     return convert_models(toy_weights, tmp_path_factory.mktemp("int8"))
+
+
+@pytest.fixture(scope="session")
+def demo_models(tmp_path_factory) -> Path:
+    """The shipped model as IR. Tests that change it work on a copy."""
+    return convert_models(WEIGHTS, tmp_path_factory.mktemp("demo_models"))
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def test_damaged_manifest_is_written_anew(toy_models, tmp_path, damage, monkeypa
     """A manifest that cannot be read is as good as none: every part is converted again."""
     converted = []
 
-    def noted(name, weights_dir, model_dir, compression):
+    def noted(name, *_):
         converted.append(name)
         return {"made": name}
 

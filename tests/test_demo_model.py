@@ -18,21 +18,16 @@ FRAMES = 12
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return convert_models(WEIGHTS, tmp_path_factory.mktemp("demo_models"))
+def demo(demo_models) -> OVAnimateAnyonePipeline:
+    return OVAnimateAnyonePipeline.from_pretrained(demo_models)
 
 
 @pytest.fixture(scope="module")
-def demo(models) -> OVAnimateAnyonePipeline:
-    return OVAnimateAnyonePipeline.from_pretrained(models)
-
-
-@pytest.fixture(scope="module")
-def without_motion(models, tmp_path_factory) -> OVAnimateAnyonePipeline:
+def without_motion(demo_models, tmp_path_factory) -> OVAnimateAnyonePipeline:
     """The same model, its motion modules silenced: nothing leaves their last layer."""
     weights, silent = tmp_path_factory.mktemp("weights"), tmp_path_factory.mktemp("silent")
     shutil.copytree(WEIGHTS, weights, dirs_exist_ok=True)
-    shutil.copytree(models, silent, dirs_exist_ok=True)
+    shutil.copytree(demo_models, silent, dirs_exist_ok=True)
     path = weights / "motion_module.safetensors"
     state = load_file(path)
     for name, value in state.items():

@@ -1,0 +1,150 @@
+"""What 8-bit arithmetic costs in quality, one kind of layer at a time.
+
+    python benchmarks/int8.py --characters 4
+
+The denoising UNet of the small model is quantised with `animate_anyone.quantize`, calibrated on a character
+that it was trained on, and animates held-out ones at its recommended settings. The first row has 8-bit weights
+only. *change* is how near the frames are to those of the first row, in dB; the time is that of the UNet
+alone, as a share of the first row's, in turns. Prints a Markdown table.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from PIL import Image
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from animate_anyone.config import reference_feature_names
+from animate_anyone.convert import convert_models, to_openvino
+from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.quantize import KEPT, is_layer, quantize, record_inputs
+from animate_anyone.runtime import OVPart
+from animate_anyone.weights import load_part
+from demo_model.character import random_character
+from demo_model.files import MODELS, WEIGHTS
+from demo_model.measures import measure, psnr
+from demo_model.performance import FPS, Performance
+from demo_model.skeleton import pose_at
+
+KINDS = {  # the first pattern that is found in a layer's path decides
+    "timestep embedding": r"time_emb",
+    "first and last convolution": r"conv_in|conv_out",
+    "down- and upsampling": r"samplers",
+    "shortcuts": r"conv_shortcut",
+    "residual blocks": r"resnets",
+    "motion: attention": r"motion_modules.*(to_[qkv]|to_out)",
+    "motion: the rest": r"motion_modules",
+    "reference attention": r"attn1",
+    "image attention": r"attn2",
+    "feed-forward": r"\.ff\.",
+    "in and out of blocks": r"attentions\.\d+/",
+}
+
+
+@dataclass
+class Variant:
+    """A way to quantise, and what came of it, character by character."""
+
+    name: str
+    kept: tuple[str, ...]
+    layers: int = 0
+    pipe: OVAnimateAnyonePipeline | None = None
+    results: list[np.ndarray] = field(default_factory=list)
+    scores: list[dict] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def mean(self, name: str) -> float:
+        """Mean of a measure over the characters."""
+        return statistics.mean(score[name] for score in self.scores)
+
+
+def kind_of(layer: str) -> str:
+    """Which of `KINDS` a layer is, by its path."""
+    return next((kind for kind, pattern in KINDS.items() if re.search(pattern, layer)), "others")
+
+
+def trained_performance() -> Performance:
+    """A character of the training set in one of its motions."""
+    character = random_character(0)
+    return Performance(character, [pose_at(character, "dance", k / FPS) for k in range(8)])
+
+
+def make_variants(folder: Path, sweep: bool) -> list[Variant]:
+    """All but `quantize.KEPT` in 8 bits; before that, in a sweep, every kind alone and all together."""
+    models = convert_models(WEIGHTS, MODELS)
+    example = trained_performance()
+    inputs = record_inputs(models, Image.fromarray(example.reference), example.maps)
+    module = load_part("denoising_unet", WEIGHTS)
+    model = to_openvino("denoising_unet", module)
+    layers = [op.get_friendly_name() for op in model.get_ops() if is_layer(op)]
+    kinds = {name: kind_of(name) for name in layers}
+    found = [Variant("8-bit weights only", ())]
+    for kind in dict.fromkeys(kinds.values()) if sweep else ():
+        others = tuple(f"^{re.escape(name)}$" for name in layers if kinds[name] != kind)
+        found.append(Variant(f"only {kind}", others))
+    found += [Variant("all", ())] * sweep + [Variant("all but those kept", KEPT)]
+    for index, variant in enumerate(tqdm(found, desc="Quantising")):
+        variant.pipe = OVAnimateAnyonePipeline.from_pretrained(models)
+        if index:
+            path = folder / f"{index}.xml"
+            kept = [n for n in layers if any(re.search(pattern, n) for pattern in variant.kept)]
+            variant.layers = len(layers) - len(kept)
+            ov.save_model(quantize(model.clone(), inputs, variant.kept), path)
+            dynamic = {name: 1 for name in reference_feature_names(variant.pipe.unet_config)}
+            variant.pipe.parts["denoising_unet"] = OVPart(ov.Core(), path, "CPU", {}, dynamic)
+    return found
+
+
+def measure_all(found: list[Variant], characters: int) -> None:
+    """Let the variants take turns on each character."""
+    for variant in found:
+        Performance.held_out(0).animate(variant.pipe)  # compiles
+    for index in tqdm(range(characters), desc="Measuring", unit="character"):
+        show = Performance.held_out(index)
+        for variant in found:
+            part = variant.pipe.parts["denoising_unet"]
+            before = part.seconds
+            variant.results.append(show.animate(variant.pipe))
+            variant.seconds.append(part.seconds - before)
+            variant.scores.append(measure(show, variant.results[-1]))
+
+
+def as_table(found: list[Variant]) -> str:
+    """Markdown, one row per variant."""
+    lines = [
+        "| 8-bit arithmetic in | layers | PSNR | SSIM | change | time |",
+        "|---|---|---|---|---|---|",
+    ]
+    first = found[0]
+    for variant in found:
+        pairs = zip(variant.results, first.results)
+        change = "" if variant is first else f"{statistics.mean(psnr(a, b) for a, b in pairs):.1f}"
+        time = statistics.median(a / b for a, b in zip(variant.seconds, first.seconds))
+        scores = f"{variant.mean('PSNR'):.2f} | {variant.mean('SSIM'):.3f}"
+        lines.append(f"| {variant.name} | {variant.layers} | {scores} | {change} | {time:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--characters", type=int, default=4)
+    parser.add_argument("--no-sweep", action="store_true", help="only what `convert` makes")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = make_variants(Path(folder), not options.no_sweep)
+        measure_all(found, options.characters)
+    print(as_table(found))
+
+
+if __name__ == "__main__":
+    main()

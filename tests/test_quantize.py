@@ -1,0 +1,154 @@
+"""8-bit arithmetic: calibrated on what the pipeline does, kept while current, hardly worse."""
+
+import shutil
+
+import numpy as np
+import openvino as ov
+import pytest
+from PIL import Image
+
+from animate_anyone import convert
+from animate_anyone.cli import main
+from animate_anyone.config import PART_NAMES
+from animate_anyone.convert import convert_models
+from animate_anyone.manifest import read_manifest
+from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.quantize import FRAMES, STEPS, Recorder, record_inputs
+from demo_model import measures
+from demo_model.files import WEIGHTS
+from demo_model.performance import Performance
+
+LOSS = 0.3  # dB that 8-bit arithmetic may cost
+
+
+@pytest.fixture(scope="module")
+def pictures() -> dict:
+    """A held-out character to calibrate on, none of those that quality is measured on."""
+    show = Performance.held_out(7, FRAMES)
+    return {"reference_image": Image.fromarray(show.reference), "pose_images": show.maps}
+
+
+@pytest.fixture(scope="module")
+def hybrid(demo_models, pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hybrid")
+    shutil.copytree(demo_models, folder, dirs_exist_ok=True)
+    return convert_models(WEIGHTS, folder, "int8-hybrid", **pictures)
+
+
+def quantized_inputs(path) -> int:
+    model = ov.Core().read_model(path)
+    return sum(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
+
+
+def test_only_the_denoising_unet_computes_in_8_bits(hybrid, demo_models):
+    assert quantized_inputs(hybrid / "denoising_unet.xml") > 100
+    for name in PART_NAMES:
+        assert quantized_inputs(demo_models / f"{name}.xml") == 0
+        if name != "denoising_unet":
+            assert quantized_inputs(hybrid / f"{name}.xml") == 0
+    sizes = [(folder / "denoising_unet.bin").stat().st_size for folder in (hybrid, demo_models)]
+    assert sizes[0] < 1.2 * sizes[1]
+    recipe = read_manifest(hybrid)["parts"]["denoising_unet"]["recipe"]
+    assert recipe["compression"] == "int8-hybrid" and len(recipe["calibration"]) == 64
+
+
+def test_hardly_worse(hybrid, demo_models):
+    """Not the same frames, and as near to the truth as 8-bit weights alone, but for `LOSS`."""
+    losses = []
+    for index in (0, 1):
+        show = Performance.held_out(index, 12)
+        exact, quick = (
+            show.animate(OVAnimateAnyonePipeline.from_pretrained(folder))
+            for folder in (demo_models, hybrid)
+        )
+        assert not np.array_equal(exact, quick)
+        losses.append(measures.psnr(exact, show.truth) - measures.psnr(quick, show.truth))
+    assert np.mean(losses) < LOSS
+
+
+def test_kept_while_current(hybrid, pictures, tmp_path, monkeypatch):
+    """The same pictures calibrate nothing again; others do, and an interruption at that leaves a
+    model with 8-bit weights that runs."""
+    shutil.copytree(hybrid, tmp_path, dirs_exist_ok=True)
+    calibrated_on = []
+
+    def interrupted(model_dir, reference_image, pose_images):
+        calibrated_on.append(reference_image)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convert, "record_inputs", interrupted)
+    time = (tmp_path / "denoising_unet.bin").stat().st_mtime_ns
+    convert_models(WEIGHTS, tmp_path, "int8-hybrid", **pictures)
+    assert (tmp_path / "denoising_unet.bin").stat().st_mtime_ns == time
+    assert not calibrated_on
+
+    other = pictures["reference_image"].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    with pytest.raises(KeyboardInterrupt):
+        convert_models(WEIGHTS, tmp_path, "int8-hybrid", **pictures | {"reference_image": other})
+    assert calibrated_on == [other]
+    recipe = read_manifest(tmp_path)["parts"]["denoising_unet"]["recipe"]
+    assert recipe["compression"] == "int8" and "calibration" not in recipe
+    assert quantized_inputs(tmp_path / "denoising_unet.xml") == 0
+
+
+def test_records_one_input_per_step(demo_models, pictures):
+    inputs = record_inputs(demo_models, **pictures)
+    assert len(inputs) == STEPS
+    timesteps = [float(values["timestep"][0]) for values in inputs]
+    assert timesteps == sorted(set(timesteps), reverse=True)
+    assert {values["sample"].shape for values in inputs} == {(1, 16, FRAMES, 16, 16)}
+    samples = [values["sample"].std() for values in inputs]
+    assert len(set(samples)) == STEPS  # none was written over by the next
+
+
+def test_recorder_leaves_out_empty_features():
+    part = Recorder(lambda **inputs: {"noise_pred": inputs["sample"] + 1})
+    full, empty = np.ones((1, 3, 2), np.float32), np.ones((1, 0, 2), np.float32)
+    for feature in (full, empty):
+        assert part(sample=full, feature=feature)["noise_pred"].max() == 2
+    assert len(part.inputs) == 1 and part.inputs[0]["feature"] is full
+
+
+PICTURE = Image.new("RGB", (8, 8))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({}, ValueError, "needs reference_image and pose_images to calibrate on"),
+        ({"reference_image": PICTURE}, ValueError, "needs reference_image and pose_images"),
+        (
+            {"reference_image": PICTURE, "pose_images": []},
+            ValueError,
+            "pose_images must hold at least one image, got none",
+        ),
+        (
+            {"reference_image": "me.png", "pose_images": [PICTURE]},
+            TypeError,
+            "reference_image must be made of PIL images, got str",
+        ),
+        (
+            {"reference_image": PICTURE, "pose_images": [PICTURE], "parts": ["pose_guider"]},
+            ValueError,
+            "parts must be all for compression 'int8-hybrid'",
+        ),
+        (
+            {"reference_image": PICTURE, "compression": "int8"},
+            ValueError,
+            "are for compression 'int8-hybrid', got 'int8'",
+        ),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_converted(tmp_path, settings, error, message):
+    with pytest.raises(error, match=message):
+        convert_models(WEIGHTS, tmp_path / "models", **{"compression": "int8-hybrid"} | settings)
+    assert not (tmp_path / "models").exists()
+
+
+def test_command(tmp_path, capsys):
+    command = ["convert", "--weights", str(WEIGHTS), "--models", str(tmp_path / "models")]
+    assert main([*command, "--compression", "int8-hybrid"]) == 1
+    assert "needs reference_image and pose_images" in capsys.readouterr().err
+    assert main([*command, "--reference", "nobody.png"]) == 1
+    assert "nobody.png does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
