@@ -37,7 +37,7 @@ from .config import (
 from .lock import exclusive
 from .manifest import file_facts, is_current, load_or_new, write_manifest
 from .models import build_vae
-from .quantize import calibration_hash, quantize, record_inputs
+from .quantize import calibration_hash, progress_on_stderr, quantize, record_inputs
 from .weights import load_part, source_files, unet_config
 
 logger = logging.getLogger(__name__)
@@ -262,7 +262,8 @@ def convert_part(
     model = to_openvino(name, module)
     uncompressed = _float32_bytes(model)
     if compression == "int8":
-        model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+        with progress_on_stderr():
+            model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
     elif compression == "int8-hybrid":
         model = quantize(model, inputs)
     files = _save(model, model_dir / f"{name}.xml", compress_to_fp16=compression != "none")

@@ -87,15 +87,19 @@ def quantize(
     """The model with weights and activations of its matrix products and convolutions in 8 bits.
 
     Args:
-        model: uncompressed.
+        model: uncompressed; it comes back with the sizes of the inputs, the answer with its own.
         inputs: {port name: array} each.
         kept: regular expressions; layers whose path in the module holds one are left as they are.
     """
     layers = [op.get_friendly_name() for op in model.get_ops() if is_layer(op)]
     ignored = [name for name in layers if any(re.search(pattern, name) for pattern in kept)]
     logger.info("%d of %d layers in 8 bits", len(layers) - len(ignored), len(layers))
-    with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
-        return nncf.quantize(
+    dynamic = {port.get_any_name(): port.partial_shape for port in model.inputs}
+    model.reshape(
+        {name: list(value.shape) for name, value in inputs[0].items()}
+    )  # takes less memory
+    with progress_on_stderr():
+        quantized = nncf.quantize(
             model,
             nncf.Dataset(inputs),
             subset_size=len(inputs),
@@ -106,6 +110,13 @@ def quantize(
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1),
             ),
         )
+    quantized.reshape(dynamic)
+    return quantized
+
+
+def progress_on_stderr():
+    """A context in which NNCF's progress bars go where tqdm's do, and not between a command's answers."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def is_layer(op: ov.Node) -> bool:

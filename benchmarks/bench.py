@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import openvino as ov
-from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -69,7 +68,7 @@ def machine() -> str:
 
 def prepare(full_size: bool) -> None:
     """Convert what the benchmarks run, ours and the plain conversion; what is there is kept."""
-    from benchmarks.int8 import trained_performance
+    from benchmarks.int8 import calibration_pictures
     from benchmarks.plain import convert as convert_plain
     from benchmarks.step import hybrid_folder
     from tools.random_weights import write_weights
@@ -80,14 +79,7 @@ def prepare(full_size: bool) -> None:
     for folders in {(weights, models), (WEIGHTS, MODELS)}:
         convert_models(*folders)
         convert_plain(*folders)
-    example = trained_performance()
-    convert_models(
-        weights,
-        hybrid_folder(models),
-        "int8-hybrid",
-        reference_image=Image.fromarray(example.reference),
-        pose_images=example.maps,
-    )
+    convert_models(weights, hybrid_folder(models), "int8-hybrid", **calibration_pictures())
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from animate_anyone.convert import convert_models
+from animate_anyone.convert import COMPRESSIONS, convert_models
+from benchmarks.int8 import calibration_pictures
 
 
 class MemoryPeak(threading.Thread):
@@ -42,12 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--models", type=Path, required=True, help="a new or empty folder")
-    parser.add_argument("--compression", default="int8")
+    parser.add_argument("--compression", choices=COMPRESSIONS, default="int8")
     options = parser.parse_args()
     if options.models.is_dir() and any(options.models.iterdir()):
         parser.error(f"{options.models} is not empty: what is converted already would not be timed")
+    pictures = calibration_pictures() if options.compression == "int8-hybrid" else {}
     peak, start = MemoryPeak(), time.perf_counter()
-    convert_models(options.weights, options.models, options.compression)
+    convert_models(options.weights, options.models, options.compression, **pictures)
     minutes = (time.perf_counter() - start) / 60
     size = sum(path.stat().st_size for path in options.models.iterdir()) / 1e9
     print(f"{minutes:.1f} minutes, peak {peak.resident:.1f} GB resident, of it")

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from animate_anyone.config import reference_feature_names
 from animate_anyone.convert import convert_models, to_openvino
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from animate_anyone.quantize import KEPT, is_layer, quantize, record_inputs
+from animate_anyone.quantize import FRAMES, KEPT, is_layer, quantize, record_inputs
 from animate_anyone.runtime import OVPart
 from animate_anyone.weights import load_part
 from demo_model.character import random_character
@@ -72,17 +72,17 @@ def kind_of(layer: str) -> str:
     return next((kind for kind, pattern in KINDS.items() if re.search(pattern, layer)), "others")
 
 
-def trained_performance() -> Performance:
-    """A character of the training set in one of its motions."""
+def calibration_pictures() -> dict:
+    """What `convert_models` calibrates on: a character of the training set in one of its motions."""
     character = random_character(0)
-    return Performance(character, [pose_at(character, "dance", k / FPS) for k in range(8)])
+    show = Performance(character, [pose_at(character, "dance", k / FPS) for k in range(FRAMES)])
+    return {"reference_image": Image.fromarray(show.reference), "pose_images": show.maps}
 
 
 def make_variants(folder: Path, sweep: bool) -> list[Variant]:
     """All but `quantize.KEPT` in 8 bits; before that, in a sweep, every kind alone and all together."""
     models = convert_models(WEIGHTS, MODELS)
-    example = trained_performance()
-    inputs = record_inputs(models, Image.fromarray(example.reference), example.maps)
+    inputs = record_inputs(models, **calibration_pictures())
     module = load_part("denoising_unet", WEIGHTS)
     model = to_openvino("denoising_unet", module)
     layers = [op.get_friendly_name() for op in model.get_ops() if is_layer(op)]
