@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m demo_model.show
 
 test: $(VENV)/installed-tests lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/installed-tests
 	$(BIN)/python benchmarks/bench.py $(ARGS)

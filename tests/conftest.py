@@ -48,8 +48,12 @@ def toy_models_int8(toy_weights, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_models(tmp_path_factory) -> Path:
-    """The shipped model as IR. Tests that change it work on a copy."""
-    return convert_models(WEIGHTS, tmp_path_factory.mktemp("demo_models"))
+    """The shipped model as IR, which the workers share: who comes second finds it current. Tests that
+    change it work on a copy."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return convert_models(WEIGHTS, folder / "demo_models")
 
 
 @pytest.fixture(scope="session")
