@@ -91,13 +91,11 @@ def quantize(
         inputs: {port name: array} each.
         kept: regular expressions; layers whose path in the module holds one are left as they are.
     """
-    layers = [op.get_friendly_name() for op in model.get_ops() if is_layer(op)]
-    ignored = [name for name in layers if any(re.search(pattern, name) for pattern in kept)]
-    logger.info("%d of %d layers in 8 bits", len(layers) - len(ignored), len(layers))
+    chosen, ignored = split_layers(model, kept)
+    logger.info("%d of %d layers in 8 bits", len(chosen), len(chosen) + len(ignored))
     dynamic = {port.get_any_name(): port.partial_shape for port in model.inputs}
-    model.reshape(
-        {name: list(value.shape) for name, value in inputs[0].items()}
-    )  # takes less memory
+    # Ranges are measured in less memory when all sizes are known.
+    model.reshape({name: list(value.shape) for name, value in inputs[0].items()})
     with progress_on_stderr():
         quantized = nncf.quantize(
             model,
@@ -119,6 +117,10 @@ def progress_on_stderr():
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def is_layer(op: ov.Node) -> bool:
-    """Whether quantisation could change an operation."""
-    return op.get_type_name() in ("Convolution", "MatMul")
+def split_layers(model: ov.Model, kept: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of the layers that quantisation can change: those that it may, and those that a pattern
+    of `kept` is found in."""
+    kinds = ("Convolution", "MatMul")
+    layers = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() in kinds]
+    ignored = [name for name in layers if any(re.search(pattern, name) for pattern in kept)]
+    return [name for name in layers if name not in ignored], ignored

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from animate_anyone.config import reference_feature_names
 from animate_anyone.convert import convert_models, to_openvino
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from animate_anyone.quantize import FRAMES, KEPT, is_layer, quantize, record_inputs
+from animate_anyone.quantize import FRAMES, KEPT, quantize, record_inputs, split_layers
 from animate_anyone.runtime import OVPart
 from animate_anyone.weights import load_part
 from demo_model.character import random_character
@@ -85,7 +85,7 @@ def make_variants(folder: Path, sweep: bool) -> list[Variant]:
     inputs = record_inputs(models, **calibration_pictures())
     module = load_part("denoising_unet", WEIGHTS)
     model = to_openvino("denoising_unet", module)
-    layers = [op.get_friendly_name() for op in model.get_ops() if is_layer(op)]
+    layers, _ = split_layers(model, ())
     kinds = {name: kind_of(name) for name in layers}
     found = [Variant("8-bit weights only", ())]
     for kind in dict.fromkeys(kinds.values()) if sweep else ():
@@ -96,8 +96,7 @@ def make_variants(folder: Path, sweep: bool) -> list[Variant]:
         variant.pipe = OVAnimateAnyonePipeline.from_pretrained(models)
         if index:
             path = folder / f"{index}.xml"
-            kept = [n for n in layers if any(re.search(pattern, n) for pattern in variant.kept)]
-            variant.layers = len(layers) - len(kept)
+            variant.layers = len(split_layers(model, variant.kept)[0])
             ov.save_model(quantize(model.clone(), inputs, variant.kept), path)
             dynamic = {name: 1 for name in reference_feature_names(variant.pipe.unet_config)}
             variant.pipe.parts["denoising_unet"] = OVPart(ov.Core(), path, "CPU", {}, dynamic)
