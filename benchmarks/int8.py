@@ -45,7 +45,7 @@ KINDS = {  # the first pattern that is found in a layer's path decides
     "motion: the rest": r"motion_modules",
     "reference attention": r"attn1",
     "image attention": r"attn2",
-    "feed-forward": r"\.ff\.",
+    "feed-forward": r"\.ff[./]",
     "in and out of blocks": r"attentions\.\d+/",
 }
 

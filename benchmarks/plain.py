@@ -2,7 +2,8 @@
 
 Both halves of guidance are one batch of two. Each attends to the reference, the unconditional one for
 nothing; keys and values of the reference are projected for every frame; cross-attention to the single
-token of the image has queries, keys and a softmax (Moore-AnimateAnyone, `mutual_self_attention.py`).
+token of the image has queries, keys and a softmax; value and gate of the feed-forward layers are one
+product (Moore-AnimateAnyone, `mutual_self_attention.py`).
 
     python benchmarks/plain.py --weights build/full_weights --models build/full_models
 
@@ -16,11 +17,17 @@ import sys
 from pathlib import Path
 
 import torch
+from diffusers.models.attention import FeedForward
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from animate_anyone.models import DenoisingUNet
-from animate_anyone.models.attention import ReferenceAttention, TransformerBlock, attend
+from animate_anyone.models.attention import (
+    GatedFeedForward,
+    ReferenceAttention,
+    TransformerBlock,
+    attend,
+)
 from animate_anyone.models.frames import repeat_frames
 
 PAIRED = ("sample", "encoder_hidden_states", "pose_features")  # inputs that both halves have
@@ -65,6 +72,8 @@ def made_plain(unet: DenoisingUNet) -> DenoisingUNet:
     for module in unet.modules():
         if isinstance(module, TransformerBlock):
             module.__class__, module.attn1.__class__ = PlainBlock, PlainReferenceAttention
+        elif isinstance(module, GatedFeedForward):
+            module.__class__ = FeedForward
     return unet
 
 

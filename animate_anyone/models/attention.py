@@ -56,6 +56,21 @@ def attend(attention: Attention, query, key, value) -> torch.Tensor:
     return attention.to_out[0](hidden)
 
 
+class GatedFeedForward(FeedForward):
+    """GEGLU feed-forward layer (Shazeer 2020), in which value and gate are two products: as the one of
+    twice the width that the checkpoint has, they would be cut apart again, which takes OpenVINO time
+    and memory."""
+
+    def __init__(self, width: int):
+        super().__init__(width, activation_fn="geglu")
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(n, l, d) → the same shape."""
+        both, out = self.net[0].proj, self.net[2]
+        value, gate = map(F.linear, (tokens, tokens), both.weight.chunk(2), both.bias.chunk(2))
+        return out(value * F.gelu(gate))
+
+
 class TransformerBlock(nn.Module):
     """BasicTransformerBlock of Stable Diffusion 1.x with its reference feature as an output.
 
@@ -71,7 +86,7 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.attn2 = OneTokenAttention(**sizes, cross_attention_dim=config.cross_attention_dim)
         self.norm3 = nn.LayerNorm(width)
-        self.ff = FeedForward(width, activation_fn="geglu")
+        self.ff = GatedFeedForward(width)
 
     def forward(self, tokens, embedding, frames, reference=None):
         """(b f, l, d) → (b f, l, d) and what entered the self-attention, (b f, l, d)."""

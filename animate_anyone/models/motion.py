@@ -10,12 +10,11 @@ Axes: b batch, f frames, h w latent rows and columns, l = h*w tokens, d width.
 import math
 
 import torch
-from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from ..config import UNetConfig
-from .attention import attend
+from .attention import GatedFeedForward, attend
 from .frames import fold_frames, unfold_frames
 
 
@@ -56,7 +55,7 @@ class TemporalTransformerBlock(nn.Module):
         super().__init__()
         self.attention_blocks = nn.ModuleList(TemporalAttention(width, config) for _ in range(2))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.ff = FeedForward(width, activation_fn="geglu")
+        self.ff = GatedFeedForward(width)
         self.ff_norm = nn.LayerNorm(width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
