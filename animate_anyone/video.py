@@ -1,7 +1,7 @@
 """Reading and writing of images and video, with PyAV and Pillow.
 
-Frames are `PIL.Image`, RGB, all of one size: lists where they are read, any iterable where they are
-written.
+Frames are `PIL.Image`, RGB, all of one size: a sequence where they are read, any iterable where they
+are written.
 """
 
 import logging
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from itertools import chain, count
 from pathlib import Path
 
@@ -31,8 +32,34 @@ GIF_TICK = 10  # a GIF counts its delays in hundredths of a second
 class Video:
     """Decoded frames and their exact rate in frames per second."""
 
-    frames: list[Image.Image]
+    frames: "PackedFrames"
     fps: Fraction
+
+
+class PackedFrames(Sequence):
+    """Images that are kept as PNG and unpacked each time they are asked for: a long video of pose maps
+    takes a small part of the memory so."""
+
+    def __init__(self, images: Iterable[Image.Image]):
+        self._packed = [_packed(image) for image in images]
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __getitem__(self, index):
+        """A copy of an image, or the packed frames of a slice."""
+        if isinstance(index, slice):
+            part = PackedFrames([])
+            part._packed = self._packed[index]
+            return part
+        with Image.open(BytesIO(self._packed[index])) as image:
+            return image.copy()
+
+
+def _packed(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def load_image(path) -> Image.Image:
@@ -84,8 +111,7 @@ def fit_image(image: Image.Image, width: int, height: int) -> Image.Image:
 def read_video(path, num_frames: int | None = None, transform: Callable | None = None) -> Video:
     """Decode the first `num_frames` frames of a video file, or all of them.
 
-    Each frame passes through `transform` as it is decoded: a long video is best made smaller there,
-    before all of its frames are in memory.
+    Each frame passes through `transform` as it is decoded, which is where to change its size.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -104,7 +130,7 @@ def read_video(path, num_frames: int | None = None, transform: Callable | None =
             fps = stream.average_rate or stream.guessed_rate
             wanted = count() if num_frames is None else range(num_frames)
             images = (frame.to_image() for _, frame in zip(wanted, container.decode(stream)))
-            frames = [transform(image) if transform else image for image in images]
+            frames = PackedFrames(map(transform, images) if transform else images)
             if num_frames is None and len(frames) < stream.frames:
                 logger.warning("%s breaks off: %d of %d frames", path, len(frames), stream.frames)
     except av.FFmpegError as error:
