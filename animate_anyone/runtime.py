@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "f32", "bf16", "f16")
 VIRTUAL_DEVICES = ("AUTO", "HETERO", "MULTI")
+GROUP_SIZE = "DYNAMIC_QUANTIZATION_GROUP_SIZE"  # of activations that share a scale in 8 bits
 SPREAD_PART = "denoising_unet"  # the only part with work for several devices
 
 
@@ -147,16 +148,13 @@ def _read(core: ov.Core, path: Path) -> ov.Model:
 
 
 def precision_config(precision: str = "auto") -> dict[str, str]:
-    """OpenVINO properties for an arithmetic: "f32", "bf16", "f16", or "auto", the device's choice.
-
-    "f32" also turns off the quantisation of activations that CPUs apply beside 8-bit weights.
-    """
+    """OpenVINO properties for an arithmetic: "f32", "bf16" or "f16" and nothing narrower, or "auto", the
+    device's choice: CPUs then also round to 8 bits what is multiplied with 8-bit weights."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
     if precision == "auto":
         return {}
-    config = {"INFERENCE_PRECISION_HINT": precision}
-    return config | {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"} if precision == "f32" else config
+    return {"INFERENCE_PRECISION_HINT": precision, GROUP_SIZE: "0"}
 
 
 def check_devices(core: ov.Core, devices) -> None:

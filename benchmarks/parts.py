@@ -6,8 +6,7 @@
 Every network runs in a process of its own, beside one that counts its operations and measures how fast
 this machine multiplies matrices in the same precision. The denoising UNet runs the half that sees the
 reference; pose guider and VAE decoder run one frame. Operations are those of the whole PyTorch module: the
-IR of the reference UNet ends a little earlier. "bf16" is the CPU's default, which may also round what enters
-8-bit layers to 8 bits. Prints a Markdown table.
+IR of the reference UNet ends a little earlier. Prints a Markdown table.
 """
 
 import argparse

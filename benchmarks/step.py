@@ -4,7 +4,8 @@ plain conversion (`plain.py`), which computes as the reference implementation do
     python benchmarks/step.py --weights build/full_weights --models build/full_models \\
         --width 256 --height 256 --frames 8 --engines plain-f32 ir-f32 torch-f32
 
-`hybrid` is ours with 8-bit arithmetic, looked for in a folder beside the models whose name ends in `_hybrid`.
+`hybrid` is ours with 8-bit arithmetic, looked for in a folder beside the models whose name ends in `_hybrid`;
+`auto` is what runs where nobody asks for a precision.
 Every engine runs in a process of its own on random inputs of the same sizes. The engines take turns,
 so that a noisy machine is noisy for all, and the table gives medians and the ratio to the first engine.
 """
@@ -24,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 ENGINES = tuple(
     f"{kind}-{precision}"
     for kind, precisions in {
-        "plain": ("f32", "bf16"),
+        "plain": ("f32", "bf16", "auto"),
         "ir": ("f32", "bf16", "auto"),
-        "hybrid": ("f32", "bf16"),
+        "hybrid": ("f32", "bf16", "auto"),
         "torch": ("f32", "bf16"),
     }.items()
     for precision in precisions

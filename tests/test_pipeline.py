@@ -412,8 +412,10 @@ def test_device_and_config_per_part(toy_models):
         device={"vae_decoder": "CPU"},
         ov_config={"NUM_STREAMS": "1", "denoising_unet": {"INFERENCE_PRECISION_HINT": "f32"}},
     )
-    assert pipe.parts["vae_decoder"]._ov_config == {"NUM_STREAMS": "1"}
-    assert pipe.parts["denoising_unet"]._ov_config == {
-        "NUM_STREAMS": "1",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
+    grouped = {"NUM_STREAMS": "1", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"}  # the least width
+    assert pipe.parts["vae_decoder"]._ov_config == grouped
+    assert pipe.parts["denoising_unet"]._ov_config == grouped | {"INFERENCE_PRECISION_HINT": "f32"}
+    bf16 = precision_config("bf16")
+    for device, own, config in (("CPU", bf16, bf16), ("AUTO", bf16, bf16), ("AUTO", {}, {})):
+        pipe = OVAnimateAnyonePipeline.from_pretrained(toy_models, device, own)
+        assert pipe.parts["vae_decoder"]._ov_config == config
