@@ -141,6 +141,15 @@ def reference_feature_names(config: UNetConfig) -> list[str]:
     return names
 
 
+# What enters the last layer of the denoising UNet from below: an output, and an input of that layer alone.
+DEEP_FEATURES = "deep_features"
+
+
+def last_layer_name(config: UNetConfig) -> str:
+    """Path of the resnet that begins the last layer of a UNet."""
+    return f"up_blocks.{len(config.up_block_types) - 1}.resnets.{config.layers_per_block}"
+
+
 def _block(stage: str, index: int) -> str:
     return f"{stage}.attentions.{index}.transformer_blocks.0"
 

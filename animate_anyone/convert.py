@@ -28,9 +28,11 @@ from transformers import CLIPVisionConfig
 
 from . import config as layout
 from .config import (
+    DEEP_FEATURES,
     DEFAULT_SCHEDULER,
     PART_NAMES,
     GenerationConfig,
+    last_layer_name,
     read_json,
     reference_feature_names,
 )
@@ -248,8 +250,24 @@ def to_openvino(name: str, module: torch.nn.Module) -> ov.Model:
     if name.startswith("vae"):
         # GPUs run in float16, where Stable Diffusion's VAE overflows unless it is scaled down.
         model.set_rt_info("8.0", ["runtime_options", "ACTIVATIONS_SCALE_FACTOR"])
+    if name == "denoising_unet":
+        _add_deep_features(model, last_layer_name(module.config))
     model.validate_nodes_and_infer_types()
     return model
+
+
+def _add_deep_features(model: ov.Model, resnet: str) -> None:
+    """One more output: what the resnet gets from the layer below, (b f, d, h, w), for steps that run
+    the last layer alone."""
+    path = f"__module.{resnet}.norm1/"
+    (norm,) = (
+        op
+        for op in model.get_ops()
+        if op.get_type_name() == "GroupNormalization" and op.get_friendly_name().startswith(path)
+    )
+    below_and_skip = norm.input_value(0).get_node()
+    (port,) = model.add_outputs(below_and_skip.input_value(0))
+    port.get_tensor().set_names({DEEP_FEATURES})
 
 
 def convert_part(

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-# Predicts for the given frames of the latents: (1, c, f, h, w), timestep, frame indices, and whether
-# the half of guidance that sees reference and image embedding is meant → (1, c, f, h, w).
-Denoiser = Callable[[torch.Tensor, float, Sequence[int], bool], torch.Tensor]
+# Predicts for the given frames of the latents: (1, c, f, h, w), timestep, frame indices, whether the
+# half of guidance that sees reference and image embedding is meant, and whether the last layer is to
+# run alone, on what the layers below it gave for these frames and this half before → (1, c, f, h, w).
+Denoiser = Callable[[torch.Tensor, float, Sequence[int], bool, bool], torch.Tensor]
 
 
 def denoise(
@@ -24,6 +25,7 @@ def denoise(
     on_step_end: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     cache_interval: int = 1,
+    deep_cache_interval: int = 1,
     spread: Callable = map,
 ) -> torch.Tensor:
     """Walk the scheduler's timesteps from noise to clean latents.
@@ -40,6 +42,8 @@ def denoise(
             (Kynkäänniemi et al. 2024); outside of it only the conditional half is computed.
         cache_interval: the denoiser runs in every so many steps, in the first two (also of each
             section that guidance_interval makes) and in the last, see `Forecast`.
+        deep_cache_interval: of the steps in which the denoiser runs, the first of every so many (also
+            of each section) runs all of it, the others its last layer alone (DeepCache, Ma et al. 2023).
         spread: calls a function for each window, as `map` does; that of an executor does it for
             several at a time.
     """
@@ -47,15 +51,16 @@ def denoise(
     if "generator" in inspect.signature(scheduler.step).parameters:
         extras["generator"] = generator
     first, end = guidance_interval
-    forecast, scale, count = Forecast(), None, len(scheduler.timesteps)
+    scale, count = None, len(scheduler.timesteps)
     for step, timestep in enumerate(scheduler.timesteps):
         before, scale = scale, guidance_scale if first <= step / count < end else 1.0
         if scale != before:  # no line leads from guided answers to others
-            forecast = Forecast()
+            forecast, runs = Forecast(), 0
         if not forecast.ready or step % cache_interval == 0 or step == count - 1:
             sample = scheduler.scale_model_input(latents, timestep)
+            shallow, runs = runs % deep_cache_interval > 0, runs + 1
             prediction = windowed_prediction(
-                denoiser, sample, float(timestep), windows, scale, spread
+                denoiser, sample, float(timestep), windows, scale, shallow, spread
             )
             if cache_interval > 1:  # answers of a long video are large
                 forecast.learn(step, prediction)
@@ -90,13 +95,20 @@ class Forecast:
 
 
 def windowed_prediction(
-    denoiser, sample, timestep, windows, guidance_scale, spread: Callable = map
+    denoiser,
+    sample,
+    timestep,
+    windows,
+    guidance_scale,
+    shallow: bool = False,
+    spread: Callable = map,
 ) -> torch.Tensor:
     """Mean of the predictions of all windows that hold a frame (Moore-AnimateAnyone,
     `pipeline_pose2vid_long.py`)."""
 
     def predict(frames):
-        return guided_prediction(denoiser, sample[:, :, frames], timestep, frames, guidance_scale)
+        window = sample[:, :, frames]
+        return guided_prediction(denoiser, window, timestep, frames, guidance_scale, shallow)
 
     total = torch.zeros_like(sample)
     count = torch.zeros(sample.shape[2])
@@ -106,13 +118,15 @@ def windowed_prediction(
     return total / count[:, None, None]
 
 
-def guided_prediction(denoiser, sample, timestep, frames, guidance_scale) -> torch.Tensor:
+def guided_prediction(
+    denoiser, sample, timestep, frames, guidance_scale, shallow: bool = False
+) -> torch.Tensor:
     """Classifier-free guidance (Ho & Salimans 2022, equation 6, with their w = guidance_scale - 1).
 
     At a scale of 1 or less the unconditional half has no say, and is not computed.
     """
-    conditional = denoiser(sample, timestep, frames, True)
+    conditional = denoiser(sample, timestep, frames, True, shallow)
     if guidance_scale <= 1:
         return conditional
-    unconditional = denoiser(sample, timestep, frames, False)
+    unconditional = denoiser(sample, timestep, frames, False, shallow)
     return unconditional + guidance_scale * (conditional - unconditional)

@@ -11,7 +11,7 @@ from .config import PART_NAMES, GenerationConfig, UNetConfig, read_json, write_j
 
 MANIFEST = "manifest.json"
 CONFIG_KEYS = ("vae_scaling_factor", "vae_scale_factor", "image_size")
-FORMAT = 3  # raised whenever our own code starts to produce different IRs
+FORMAT = 4  # raised whenever our own code starts to produce different IRs
 
 
 def read_manifest(model_dir: Path) -> dict:

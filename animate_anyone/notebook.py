@@ -155,6 +155,8 @@ def timing_table(pipe: OVAnimateAnyonePipeline) -> Markdown:
     total = sum(part.seconds for part in pipe.parts.values()) or 1
     lines = ["| part | calls | seconds | share |", "|---|---:|---:|---:|"]
     for name, part in pipe.parts.items():
+        if not part.calls:
+            continue
         share = part.seconds / total
         lines.append(f"| {name} | {part.calls} | {part.seconds:.2f} | {share:.0%} |")
     return Markdown("\n".join(lines))

@@ -42,6 +42,7 @@ class Sampling:
     guidance_scale: float
     guidance_interval: tuple[float, float]
     cache_interval: int
+    deep_cache_interval: int
 
 
 def settle(preset: str | None, recommended: GenerationConfig, current, **own) -> Sampling:
@@ -66,12 +67,14 @@ def settle(preset: str | None, recommended: GenerationConfig, current, **own) ->
         "guidance_scale": recommended.guidance_scale,
         "guidance_interval": chosen.guidance_interval,
         "cache_interval": 1,
+        "deep_cache_interval": 1,
     }
     fields |= {name: value for name, value in own.items() if value is not None}
     check_count("num_inference_steps", fields["num_inference_steps"])
     check_guidance(fields["guidance_scale"])
     check_interval("guidance_interval", fields["guidance_interval"])
     check_count("cache_interval", fields["cache_interval"])
+    check_count("deep_cache_interval", fields["deep_cache_interval"])
     return Sampling(**fields | {"scheduler": _scheduler(fields["scheduler"], chosen, current)})
 
 

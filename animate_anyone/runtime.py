@@ -5,6 +5,7 @@ first called, for exactly the shapes it is called with, and kept while they stay
 are wired to the request, not copied.
 """
 
+import copy
 import logging
 import queue
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
+from openvino import opset13 as ops
 
 from .config import PART_NAMES
 
@@ -92,6 +94,21 @@ class OVPart:
         """Free the compiled network; the next call compiles again."""
         self._request = self._shapes = None
 
+    def after(self, output: str) -> "OVPart":
+        """The end of this network that begins at one of its outputs, as a part of its own: that output
+        is an input, by the same name, and inputs that the end does not need are none of its own."""
+        end = copy.copy(self)
+        end.name = f"{self.name} after {output}"
+        end.calls, end.seconds = 0, 0.0
+        end._model = _end_of(self._model.clone(), output)
+        end.release()
+        return end
+
+    @property
+    def inputs(self) -> list[str]:
+        """What it is called with."""
+        return [port.get_any_name() for port in self._model.inputs]
+
     @property
     def devices(self) -> list[str]:
         """Where it runs."""
@@ -120,9 +137,18 @@ class OVReplicas:
             self._free.put(part)
 
     @property
+    def inputs(self) -> list[str]:
+        """What each is called with."""
+        return self.parts[0].inputs
+
+    @property
     def devices(self) -> list[str]:
         """Where it runs."""
         return [part.device for part in self.parts]
+
+    def after(self, output: str) -> "OVReplicas":
+        """See `OVPart.after`."""
+        return OVReplicas([part.after(output) for part in self.parts])
 
     @property
     def calls(self) -> int:
@@ -145,6 +171,24 @@ def _read(core: ov.Core, path: Path) -> ov.Model:
         return core.read_model(path)
     except RuntimeError as error:
         raise ValueError(f"{path} is no readable IR; convert again") from error
+
+
+def _end_of(model: ov.Model, output: str) -> ov.Model:
+    """See `OVPart.after`; the model is changed."""
+    start = model.output(output).get_node().input_value(0)
+    entry = ops.parameter(start.partial_shape, start.element_type, name=output)
+    entry.output(0).get_tensor().set_names({output})
+    for target in start.get_target_inputs():
+        target.replace_source_output(entry.output(0))
+    results = [port.get_node() for port in model.outputs if output not in port.names]
+    nodes, reached = [result.input_value(0).get_node() for result in results], {}
+    while nodes:
+        node = nodes.pop()
+        if node.get_friendly_name() not in reached:
+            reached[node.get_friendly_name()] = node
+            nodes += [value.get_node() for value in node.input_values()]
+    needed = [node for node in model.get_parameters() if node.get_friendly_name() in reached]
+    return ov.Model(results, [*needed, entry])
 
 
 def precision_config(precision: str = "auto") -> dict[str, str]:

@@ -64,12 +64,12 @@ class PlainPipeline(OVAnimateAnyonePipeline):
 
     plain: OVPart
 
-    def denoiser(self, embedding, features, pose_features):
+    def denoiser(self, embedding, features, pose_features, keep_deep_features=False):
         """See `OVAnimateAnyonePipeline.denoiser`; the unconditional half is asked for second."""
         embeddings = np.concatenate([np.zeros_like(embedding), embedding])
         unconditional = None
 
-        def predict(sample, timestep, frames, conditional):
+        def predict(sample, timestep, frames, conditional, shallow):
             nonlocal unconditional
             if not conditional:
                 return unconditional
@@ -99,7 +99,12 @@ def ways(guidance: float) -> list[Way]:
     for interval in (2, 3):
         settings = ddim | {"cache_interval": interval}
         found.append(Way(f"DDIM 30, cache_interval={interval}", "cache", settings))
+    for interval in (2, 3, 5):
+        settings = ddim | {"deep_cache_interval": interval}
+        found.append(Way(f"DDIM 30, deep_cache_interval={interval}", "deep cache", settings))
     unipc = full | {"scheduler": schedulers["UniPC"]}
+    settings = unipc | {"num_inference_steps": 15, "deep_cache_interval": 2}
+    found.append(Way("UniPC 15, deep_cache_interval=2", "deep cache", settings))
     for name, steps, base in (("DDIM", 30, ddim), ("UniPC", 15, unipc), ("UniPC", 7, unipc)):
         for end in (0.4, 0.5, 0.7):
             settings = base | {"num_inference_steps": steps, "guidance_interval": (0.0, end)}
@@ -122,6 +127,9 @@ def measure_all(found: list[Way], characters: int) -> None:
     for pipe in pipes.values():
         pipe.generation_config = GenerationConfig(30, width=128, height=128)
         warm_up.animate(pipe, num_inference_steps=1, guidance_scale=2.0)
+    warm_up.animate(
+        pipes[OVAnimateAnyonePipeline], num_inference_steps=2, deep_cache_interval=2
+    )  # compiles the last layer
     for index in tqdm(range(characters), desc="Measuring", unit="character"):
         show = Performance.held_out(index)
         show.maps, show.reference  # noqa: B018 - drawn before the clock starts

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from animate_anyone import convert
-from animate_anyone.config import PART_NAMES, reference_feature_names
+from animate_anyone.config import DEEP_FEATURES, PART_NAMES, reference_feature_names
 from animate_anyone.convert import convert_models
 from animate_anyone.lock import LOCK
 from animate_anyone.manifest import MANIFEST, read_manifest
@@ -52,15 +52,20 @@ def test_ir_of_denoising_unet(pipe, components, half):
     if half == "uncond":
         embedding = np.zeros_like(embedding)
         features = {name: value[:, :0] for name, value in features.items()}
-    output = pipe.parts["denoising_unet"](
-        sample=inputs["sample"].numpy(),
-        timestep=np.array([inputs["timestep"]], np.float32),
-        encoder_hidden_states=embedding,
-        pose_features=inputs["pose_features"].numpy(),
+    inputs = {
+        "sample": inputs["sample"].numpy(),
+        "timestep": np.array([inputs["timestep"]], np.float32),
+        "encoder_hidden_states": embedding,
+        "pose_features": inputs["pose_features"].numpy(),
         **features,
-    )
+    }
+    output = pipe.parts["denoising_unet"](**inputs)
     golden = components["denoising_unet"]["outputs"][f"noise_pred_{half}"]
     assert np.abs(output["noise_pred"] - golden.numpy()).max() < TOLERANCE
+    # The last layer alone, on what came from below.
+    last_layer, given = pipe.parts["last_layer"], inputs | {DEEP_FEATURES: output[DEEP_FEATURES]}
+    alone = last_layer(**{name: given[name] for name in last_layer.inputs})
+    assert np.abs(alone["noise_pred"] - golden.numpy()).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("frames", [7, 8])

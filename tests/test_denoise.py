@@ -49,7 +49,7 @@ def test_bad_windows(arguments):
 def test_overlapping_windows_are_averaged():
     sample = torch.zeros(1, 1, 3, 1, 1)
 
-    def denoiser(sample, timestep, frames, conditional):
+    def denoiser(sample, timestep, frames, conditional, shallow=False):
         return torch.full_like(sample, float(frames[0] + 1))
 
     prediction = windowed_prediction(denoiser, sample, 0.0, [[0, 1], [1, 2]], 1.0)
@@ -57,7 +57,7 @@ def test_overlapping_windows_are_averaged():
 
 
 def test_guidance_formula():
-    def denoiser(sample, timestep, frames, conditional):
+    def denoiser(sample, timestep, frames, conditional, shallow=False):
         return torch.full_like(sample, 5.0 if conditional else 2.0)
 
     sample = torch.zeros(1, 1, 1, 1, 1)
@@ -69,7 +69,7 @@ def counting(calls: list):
     """A denoiser whose answer grows by 1 with each step, and that notes what it is asked."""
     timesteps = scheduler(8).timesteps.tolist()
 
-    def denoiser(sample, timestep, frames, conditional):
+    def denoiser(sample, timestep, frames, conditional, shallow=False):
         calls.append((timesteps.index(timestep), conditional))
         return torch.full_like(sample, float(timesteps.index(timestep)))
 
@@ -105,17 +105,40 @@ def test_cache_interval(interval, steps):
     torch.testing.assert_close(result, exact)
 
 
+@pytest.mark.parametrize(
+    ("options", "full", "shallow"),
+    [
+        ({"deep_cache_interval": 3}, [0, 3, 6], [1, 2, 4, 5, 7]),
+        ({"deep_cache_interval": 2, "cache_interval": 2}, [0, 2, 6], [1, 4, 7]),
+        # Where guidance ends, layers below begin anew.
+        ({"deep_cache_interval": 4, "guidance_interval": (0.0, 0.25)}, [0, 2, 6], [1, 3, 4, 5, 7]),
+    ],
+)
+def test_deep_cache_interval(options, full, shallow):
+    """In which steps the last layer runs alone."""
+    seen, timesteps = {True: [], False: []}, scheduler(8).timesteps.tolist()
+
+    def denoiser(sample, timestep, frames, conditional, shallow):
+        if conditional:
+            seen[shallow].append(timesteps.index(timestep))
+        return sample
+
+    noise = torch.randn(1, 1, 1, 2, 2)
+    denoise(denoiser, noise, scheduler(8), [[0]], guidance_scale=2.0, **options)
+    assert (seen[False], seen[True]) == (full, shallow)
+
+
 def test_windows_spread_over_threads():
     """All at once, and summed in the same order as one after the other."""
     sample, windows = torch.randn(1, 1, 8, 2, 2), [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 0]]
     together = threading.Barrier(len(windows), timeout=10)
 
-    def denoiser(sample, timestep, frames, conditional):
+    def denoiser(sample, timestep, frames, conditional, shallow=False):
         together.wait()
         return sample / 3
 
     with ThreadPoolExecutor(len(windows)) as executor:
-        spread = windowed_prediction(denoiser, sample, 0.0, windows, 1.0, executor.map)
+        spread = windowed_prediction(denoiser, sample, 0.0, windows, 1.0, spread=executor.map)
     plain = windowed_prediction(lambda sample, *_: sample / 3, sample, 0.0, windows, 1.0)
     assert torch.equal(spread, plain)
 
@@ -126,7 +149,7 @@ def test_exact_velocity_leads_to_the_clean_sample():
     clean, noise = torch.randn(2, 1, 4, 5, 2, 2).unbind(0)
     ddim = scheduler(5)
 
-    def denoiser(sample, timestep, frames, conditional):
+    def denoiser(sample, timestep, frames, conditional, shallow=False):
         alpha = ddim.alphas_cumprod[int(timestep)]
         epsilon = (sample - alpha.sqrt() * clean[:, :, frames]) / (1 - alpha).sqrt()
         return alpha.sqrt() * epsilon - (1 - alpha).sqrt() * clean[:, :, frames]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from animate_anyone.config import GenerationConfig
+from animate_anyone.config import DEEP_FEATURES, GenerationConfig
 from animate_anyone.pipeline import Interrupted, OVAnimateAnyonePipeline
 from animate_anyone.presets import PRESETS, settle
 from animate_anyone.runtime import precision_config
@@ -123,6 +123,36 @@ def test_guidance_interval_and_cache_interval(pipe, calls):
     calls.clear()
     run_case(pipe, "noguide", cache_interval=3, **settings)
     assert halves(calls) == (4, 4)
+
+
+def test_deep_cache_interval(pipe, calls, monkeypatch):
+    """Two windows with guidance, five steps, the first and the fourth of them full: the last layer
+    runs alone in the others, for each window and half on what the layers below gave for these."""
+    settings = {"num_inference_steps": 5, "guidance_scale": 2.0, "output_type": "latent"}
+    settings |= {"context_frames": 3, "context_overlap": 1, "num_frames": 4}
+    full, last_layer = pipe.parts["denoising_unet"], pipe.parts["last_layer"]
+    given, taken = [], []
+
+    def noting(**inputs):
+        outputs = full(**inputs)
+        given.append(outputs[DEEP_FEATURES].copy())
+        return outputs
+
+    def taking(**inputs):
+        taken.append(inputs[DEEP_FEATURES].copy())
+        return last_layer(**inputs)
+
+    exact, _ = run_case(pipe, "noguide", **settings)
+    calls.clear()
+    monkeypatch.setitem(pipe.parts, "denoising_unet", noting)
+    monkeypatch.setattr(taking, "inputs", last_layer.inputs, raising=False)
+    monkeypatch.setitem(pipe.parts, "last_layer", taking)
+    cached, _ = run_case(pipe, "noguide", deep_cache_interval=3, **settings)
+    first, second = given[: len(given) // 2], given[len(given) // 2 :]
+    wanted = [*first, *first, *second]
+    assert halves(calls) == (4, 4)
+    assert len(taken) == len(wanted) and all(map(np.array_equal, taken, wanted))
+    assert np.isfinite(cached).all() and not np.array_equal(cached, exact)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -318,6 +348,7 @@ def test_reference_of_any_mode(pipe):
         ),
         ({"scheduler": "DDIM"}, "scheduler must be .*SchedulerMixin.*, got str"),
         ({"cache_interval": 0}, "cache_interval must be at least 1, got 0"),
+        ({"deep_cache_interval": 1.5}, "deep_cache_interval must be an integer, got float 1.5"),
         ({"context_overlap": 2.5}, "context_overlap must be .*, got float"),
         ({"pose_images": [Image.new("F", (8, 8))]}, "pose_images must have 8 or 16 bits .* mode F"),
         ({"output_type": "gif"}, "output_type must be one of"),
