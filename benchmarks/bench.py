@@ -1,8 +1,8 @@
 """All benchmarks, one after the other: `make bench`, or `make bench ARGS="--quick"`.
 
-By default they run on the small model that is shipped; `--full-size` takes random weights of the published
-model's size (11 GB on disk) for the speed of steps and networks. `--quick` measures less, to see that all of
-it works. The tables go to the screen and to `results.md`.
+By default they run on the small model that is shipped; `--full-size` measures the speed of steps and networks
+with random weights of the published model's size (11 GB on disk), in an hour. `--quick` measures less, to see
+that all of it works. The tables go to the screen and to `results.md`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from animate_anyone.convert import convert_models
 from demo_model.files import MODELS, WEIGHTS
 
 FULL_WEIGHTS, FULL_MODELS = ROOT / "build" / "full_weights", ROOT / "build" / "full_models"
-KINDS = ("plain", "ir", "hybrid", "torch")
+KINDS = ("ir", "plain", "hybrid", "shallow", "torch")
 
 
 def model_folders(full_size: bool) -> tuple[Path, Path]:
@@ -36,26 +36,36 @@ def sections(options) -> dict[str, list[str]]:
     weights, models = model_folders(options.full_size)
     folders = ["--weights", str(weights), "--models", str(models)]
     size = ["--width", "256", "--height", "256", "--frames", "8"]
+    large = ["--width", "448", "--height", "512", "--frames", "24", "--repeats", "1"]
     repeats = ["--repeats", "1" if options.quick else "3"]
     growth, quality = (str(options.output / f"{name}.png") for name in ("growth", "quality"))
     frames = ["8", "16", "24"] if options.quick else ["8", "16", "24", "48", "96"]
     sides = ["256", "384"] if options.quick else ["256", "384", "512"]
     step = ["step.py", *folders, *size, *repeats, "--engines"]
-    return {
+    speed = {
         "One step with guidance, bf16": [*step, *(f"{kind}-bf16" for kind in KINDS)],
         "One step with guidance, f32": [*step, *(f"{kind}-f32" for kind in KINDS)],
-        "8-bit arithmetic, small model": [
-            *("int8.py", *(["--characters", "1", "--no-sweep"] if options.quick else [])),
-        ],
         "Each network alone": ["parts.py", *folders, *size, *repeats],
         "Growth with frames and pixels": [
             *("growth.py", "--models", str(models), "--chart", growth, *repeats),
             *("--frames", *frames, "--sides", *sides),
         ],
-        "Length of the video, small model": [
+    }
+    step = ["step.py", *folders, *large, "--engines"]
+    large_steps = {
+        "A large step with guidance, bf16": [*step, "ir-bf16", "plain-bf16", "hybrid-bf16"],
+        "A large step with guidance, by default": [*step, "ir-auto", "hybrid-auto"],
+    }
+    if options.full_size:
+        return speed if options.quick else large_steps | speed
+    return speed | {
+        "8-bit arithmetic": [
+            *("int8.py", *(["--characters", "1", "--no-sweep"] if options.quick else [])),
+        ],
+        "Length of the video": [
             *("long_video.py", "--frames", "48", "96" if options.quick else "600"),
         ],
-        "Quality over time, small model": [
+        "Quality over time": [
             *("quality.py", "--chart", quality, "--characters", "1" if options.quick else "4"),
         ],
     }

@@ -5,9 +5,10 @@ plain conversion (`plain.py`), which computes as the reference implementation do
         --width 256 --height 256 --frames 8 --engines plain-f32 ir-f32 torch-f32
 
 `hybrid` is ours with 8-bit arithmetic, looked for in a folder beside the models whose name ends in `_hybrid`;
-`auto` is what runs where nobody asks for a precision.
-Every engine runs in a process of its own on random inputs of the same sizes. The engines take turns,
-so that a noisy machine is noisy for all, and the table gives medians and the ratio to the first engine.
+`shallow` is our last layer alone, as with `deep_cache_interval`; `auto` is what runs where nobody asks for a
+precision. Every engine runs in a process of its own on random inputs of the same sizes. Each takes turns with
+the first one, so that a noisy machine is noisy for both and no more than two are in memory; the table gives
+medians, and the ratio to the first engine beside it.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -28,6 +30,7 @@ ENGINES = tuple(
         "plain": ("f32", "bf16", "auto"),
         "ir": ("f32", "bf16", "auto"),
         "hybrid": ("f32", "bf16", "auto"),
+        "shallow": ("f32", "bf16", "auto"),
         "torch": ("f32", "bf16"),
     }.items()
     for precision in precisions
@@ -49,7 +52,12 @@ def ir_step(options, precision: str):
     return _pipeline_step(options.models, options, precision)
 
 
-def _pipeline_step(models: Path, options, precision: str):
+def shallow_step(options, precision: str):
+    """The last layer on the IR; the first call runs all layers."""
+    return _pipeline_step(options.models, options, precision, shallow=True)
+
+
+def _pipeline_step(models: Path, options, precision: str, shallow: bool = False):
     """A function that runs one step, both halves of guidance."""
     import numpy as np
     from PIL import Image
@@ -66,9 +74,15 @@ def _pipeline_step(models: Path, options, precision: str):
     for name in ("image_encoder", "vae_encoder", "reference_unet", "pose_guider"):
         pipe.parts[name].release()
     latents = pipe.prepare_latents(options.frames, options.width, options.height, None)
-    denoiser = pipe.denoiser(embedding, features, lambda frames: poses)
-    frames = list(range(options.frames))
-    return lambda: [denoiser(latents, 500.0, frames, half) for half in (True, False)]
+    denoiser = pipe.denoiser(embedding, features, lambda frames: poses, keep_deep_features=shallow)
+    window, times = (latents, 500.0, list(range(options.frames))), count()
+
+    def step():
+        alone = shallow and next(times) > 0
+        for half in (True, False):
+            denoiser(*window, half, alone)
+
+    return step
 
 
 def plain_step(options, precision: str):
@@ -104,6 +118,15 @@ def torch_step(options, precision: str):
     return step
 
 
+STEPS = {
+    "ir": ir_step,
+    "hybrid": hybrid_step,
+    "shallow": shallow_step,
+    "plain": plain_step,
+    "torch": torch_step,
+}
+
+
 def random_inputs(options, halves: int) -> dict:
     """Tensors of the sizes that the run has, by port name."""
     import torch
@@ -130,8 +153,7 @@ def random_inputs(options, halves: int) -> dict:
 def work(options) -> None:
     """Serve one engine: a step for every line on standard input."""
     kind, precision = options.worker.split("-")
-    steps = {"ir": ir_step, "hybrid": hybrid_step, "plain": plain_step, "torch": torch_step}
-    step = steps[kind](options, precision)
+    step = STEPS[kind](options, precision)
     for _ in sys.stdin:
         start = time.perf_counter()
         step()
@@ -151,7 +173,18 @@ def peak_resident() -> int:
 
 
 def measure(options) -> dict[str, dict]:
-    """Let the engines take turns; medians of all turns but the first, if there are others."""
+    """Let each engine take turns with the first."""
+    first, *others = options.engines
+    rows = {}
+    for other in others or [first]:
+        pair = take_turns(dict.fromkeys((first, other)), options.repeats)
+        for engine, row in pair.items():
+            rows.setdefault(engine, row | {"ratio": row["seconds"] / pair[first]["seconds"]})
+    return rows
+
+
+def take_turns(engines, repeats: int) -> dict[str, dict]:
+    """Medians of all turns but the first, if there are others."""
     command = [sys.executable, *sys.argv]
     workers = {
         engine: subprocess.Popen(
@@ -161,10 +194,10 @@ def measure(options) -> dict[str, dict]:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        for engine in options.engines
+        for engine in engines
     }
     runs = {engine: [] for engine in workers}
-    for _ in range(1 + options.repeats):  # the first turn compiles
+    for _ in range(1 + repeats):  # the first turn compiles
         for engine, worker in workers.items():
             runs[engine].append(_turn(worker))
     for worker in workers.values():
@@ -210,12 +243,10 @@ def main() -> None:
         work(options)
         return
     results = measure(options)
-    first = results[options.engines[0]]["seconds"]
     print(f"One step with guidance at {options.width}x{options.height}x{options.frames}:\n")
     print("| engine | seconds | to the first | peak resident GB |\n|---|---|---|---|")
     for engine, row in results.items():
-        ratio = row["seconds"] / first
-        print(f"| {engine} | {row['seconds']:.3g} | {ratio:.2f} | {row['peak']:.2f} |")
+        print(f"| {engine} | {row['seconds']:.3g} | {row['ratio']:.2f} | {row['peak']:.2f} |")
 
 
 if __name__ == "__main__":
