@@ -16,7 +16,7 @@ from animate_anyone import convert
 from animate_anyone.config import PART_NAMES
 from animate_anyone.convert import convert_models
 from animate_anyone.lock import exclusive
-from animate_anyone.manifest import MANIFEST, read_manifest
+from animate_anyone.manifest import FORMAT, MANIFEST, read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -124,7 +124,8 @@ def test_no_room_for_the_manifest(toy_weights, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b'{"format": 3, "parts": {"pose_guider": 1}}']
+    "damage",
+    [b"", b"{", b"[]", b'{"format": %d, "parts": {"pose_guider": 1}}' % FORMAT],
 )
 def test_damaged_manifest_is_written_anew(toy_models, tmp_path, damage, monkeypatch, toy_weights):
     """A manifest that cannot be read is as good as none: every part is converted again."""
