@@ -44,7 +44,7 @@ def sections(options) -> dict[str, list[str]]:
     step = ["step.py", *folders, *size, *repeats, "--engines"]
     speed = {
         "One step with guidance, bf16": [*step, *(f"{kind}-bf16" for kind in KINDS)],
-        "One step with guidance, f32": [*step, *(f"{kind}-f32" for kind in KINDS)],
+        "One step with guidance, f32": [*step, "ir-f32", "plain-f32", "torch-f32"],
         "Each network alone": ["parts.py", *folders, *size, *repeats],
         "Growth with frames and pixels": [
             *("growth.py", "--models", str(models), "--chart", growth, *repeats),

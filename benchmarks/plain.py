@@ -14,6 +14,7 @@ Axes: b = 2 halves, unconditional first; f frames, l = h*w tokens, m reference t
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -96,7 +97,8 @@ def convert(weights_dir: Path, model_dir: Path) -> Path:
         torch.cat([value, value]) if name in PAIRED else value
         for name, value in ports.example.items()
     ]
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # see `convert.to_openvino`
         model = ov.convert_model(unet, example_input=tuple(example))
     for port, name in zip(model.inputs, ports.example, strict=True):
         port.get_tensor().set_names({name})
