@@ -194,7 +194,7 @@ class OVAnimateAnyonePipeline:
             deep_cache_interval: of the steps in which the denoising UNet runs, the first of every so
                 many (also of each section that guidance_interval makes) runs all of it. The others run
                 its last layer alone, a twelfth of the work, on what came from below in the last full
-                one, which is kept for each window and half of guidance: at the published size 9 MB
+                one. That is kept for each window and half of guidance: at the published size 4.6 MB
                 per frame of 448×512. None or 1: all of it in every step.
 
         Raises:
