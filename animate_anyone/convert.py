@@ -162,7 +162,7 @@ def _convert_stale_parts(
 
 @dataclass(frozen=True)
 class Ports:
-    """What tracing needs to know of a network: a tiny example per input, and the output names."""
+    """What tracing needs to know of a network: a tiny example per input, and the names of what it answers."""
 
     example: dict[str, torch.Tensor]
     outputs: tuple[str, ...]

@@ -38,12 +38,12 @@ from .manifest import read_manifest
 from .preprocess import clip_pixels, picture_pixels
 from .presets import settle
 from .runtime import (
-    GROUP_SIZE,
     OVPart,
     OVReplicas,
     check_devices,
     per_part_configs,
     per_part_devices,
+    with_wide_groups,
 )
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class OVAnimateAnyonePipeline:
 
     Create it with `from_pretrained`. `scheduler` may be replaced by any diffusers scheduler:
     `pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)`.
+    `parts["last_layer"]` is the end of `parts["denoising_unet"]`, for steps that run it alone.
     `generation_config` holds the steps, guidance and size that the model is best used with,
     `num_timesteps` how many steps the last run had.
     """
@@ -111,7 +112,9 @@ class OVAnimateAnyonePipeline:
                 A list of devices, for all or for the denoising UNet, shares the context windows of
                 a long video among them as they are free; other parts run on its first one.
             ov_config: OpenVINO properties for all parts; under a part's name, a mapping of
-                properties for that part alone.
+                properties for that part alone. Where none asks for a precision, CPUs round to 8 bits
+                what they multiply with 8-bit weights, in groups as wide as the UNets' first level;
+                `runtime.precision_config("bf16")` turns that off.
 
         Raises:
             FileNotFoundError, ValueError: no model folder, an unfinished one, or a device or part
@@ -127,13 +130,12 @@ class OVAnimateAnyonePipeline:
         unet = UNetConfig.from_dict(manifest["config"]["unet"])
         # The unconditional half has no reference: one compiled network takes m = 0 as well.
         dynamic = {"denoising_unet": {name: 1 for name in reference_feature_names(unet)}}
-        # Small groups take longer: OpenVINO's own choice is 32, a tenth of the UNets' least width.
-        defaults = {"CPU": {GROUP_SIZE: str(unet.block_out_channels[0])}}
+        width = unet.block_out_channels[0]
         parts = {}
         for name in PART_NAMES:
             path, own = model_dir / f"{name}.xml", configs[name]
             replicas = [
-                OVPart(core, path, each, defaults.get(each, {}) | own, dynamic.get(name))
+                OVPart(core, path, each, with_wide_groups(own, each, width), dynamic.get(name))
                 for each in devices[name]
             ]
             parts[name] = replicas[0] if len(replicas) == 1 else OVReplicas(replicas)
@@ -193,9 +195,9 @@ class OVAnimateAnyonePipeline:
                 answer is extrapolated from the two before. None or 1: in every step.
             deep_cache_interval: of the steps in which the denoising UNet runs, the first of every so
                 many (also of each section that guidance_interval makes) runs all of it. The others run
-                its last layer alone, a twelfth of the work, on what came from below in the last full
+                its last layer alone, in a twelfth of the time, on what came from below in the last full
                 one. That is kept for each window and half of guidance: at the published size 4.6 MB
-                per frame of 448×512. For many steps: in few of them too much changes from one to
+                per frame of 448×512, or 6.6 GB for 600 frames with guidance. For many steps: in few of them too much changes from one to
                 the next. None or 1: all of it in every step.
 
         Raises:
@@ -303,7 +305,7 @@ class OVAnimateAnyonePipeline:
 
         The features of a short video are computed at once and kept. Those of a long one would take
         eighty times the memory of its latents: they are computed for each window when it is its
-        turn, which takes a two-hundredth of the time of the step.
+        turn, which takes a two-hundredth of the time of a full step.
         """
         factor, width_of_features = self.vae_scale_factor, self.unet_config.block_out_channels[0]
         size = 4 * width_of_features * len(pose_images) * (height // factor) * (width // factor)

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 PRECISIONS = ("auto", "f32", "bf16", "f16")
 VIRTUAL_DEVICES = ("AUTO", "HETERO", "MULTI")
 GROUP_SIZE = "DYNAMIC_QUANTIZATION_GROUP_SIZE"  # of activations that share a scale in 8 bits
+PRECISION_HINTS = {"INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT"}
 SPREAD_PART = "denoising_unet"  # the only part with work for several devices
 
 
@@ -199,6 +200,14 @@ def precision_config(precision: str = "auto") -> dict[str, str]:
     if precision == "auto":
         return {}
     return {"INFERENCE_PRECISION_HINT": precision, GROUP_SIZE: "0"}
+
+
+def with_wide_groups(ov_config: Mapping, device: str, width: int) -> dict:
+    """The same properties; on a CPU that nobody has told how exactly to compute, also groups of `width`
+    activations instead of OpenVINO's 32, which take longer."""
+    if device != "CPU" or ov_config.keys() & PRECISION_HINTS:
+        return dict(ov_config)
+    return {GROUP_SIZE: str(width)} | ov_config
 
 
 def check_devices(core: ov.Core, devices) -> None:

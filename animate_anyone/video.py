@@ -30,7 +30,7 @@ GIF_TICK = 10  # a GIF counts its delays in hundredths of a second
 
 @dataclass(frozen=True)
 class Video:
-    """Decoded frames and their exact rate in frames per second."""
+    """Frames and their exact rate in frames per second."""
 
     frames: "PackedFrames"
     fps: Fraction
@@ -58,7 +58,7 @@ class PackedFrames(Sequence):
 
 def _packed(image: Image.Image) -> bytes:
     file = BytesIO()
-    image.save(file, "PNG", compress_level=1)
+    to_rgb(image).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -111,7 +111,8 @@ def fit_image(image: Image.Image, width: int, height: int) -> Image.Image:
 def read_video(path, num_frames: int | None = None, transform: Callable | None = None) -> Video:
     """Decode the first `num_frames` frames of a video file, or all of them.
 
-    Each frame passes through `transform` as it is decoded, which is where to change its size.
+    Each frame passes through `transform`, from image to image, as it is decoded: the place to change
+    its size. An image is unpacked each time it is asked for: make a list to work with many at once.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -1,7 +1,7 @@
 """All benchmarks, one after the other: `make bench`, or `make bench ARGS="--quick"`.
 
 By default they run on the small model that is shipped; `--full-size` measures the speed of steps and networks
-with random weights of the published model's size (11 GB on disk), in an hour. `--quick` measures less, to see
+with random weights of the published model's size (11 GB on disk). `--quick` measures less, to see
 that all of it works. The tables go to the screen and to `results.md`.
 """
 
@@ -51,10 +51,10 @@ def sections(options) -> dict[str, list[str]]:
             *("--frames", *frames, "--sides", *sides),
         ],
     }
-    step = ["step.py", *folders, *large, "--engines"]
+    large_step = ["step.py", *folders, *large, "--engines"]
     large_steps = {
-        "A large step with guidance, bf16": [*step, "ir-bf16", "plain-bf16", "hybrid-bf16"],
-        "A large step with guidance, by default": [*step, "ir-auto", "hybrid-auto"],
+        "A large step with guidance, bf16": [*large_step, "ir-bf16", "plain-bf16", "hybrid-bf16"],
+        "A large step with guidance, by default": [*large_step, "ir-auto", "hybrid-auto"],
     }
     if options.full_size:
         return speed if options.quick else large_steps | speed
@@ -86,9 +86,8 @@ def prepare(full_size: bool) -> None:
     weights, models = model_folders(full_size)
     if full_size and not (weights / "sd-vae-ft-mse/diffusion_pytorch_model.safetensors").exists():
         write_weights(weights, "full")
-    for folders in {(weights, models), (WEIGHTS, MODELS)}:
-        convert_models(*folders)
-        convert_plain(*folders)
+    convert_models(weights, models)
+    convert_plain(weights, models)
     convert_models(weights, hybrid_folder(models), "int8-hybrid", **calibration_pictures())
 
 

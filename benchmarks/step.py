@@ -53,7 +53,7 @@ def ir_step(options, precision: str):
 
 
 def shallow_step(options, precision: str):
-    """The last layer on the IR; the first call runs all layers."""
+    """The last layer on the IR; the first call runs all layers before."""
     return _pipeline_step(options.models, options, precision, shallow=True)
 
 
@@ -78,9 +78,12 @@ def _pipeline_step(models: Path, options, precision: str, shallow: bool = False)
     window, times = (latents, 500.0, list(range(options.frames))), count()
 
     def step():
-        alone = shallow and next(times) > 0
-        for half in (True, False):
-            denoiser(*window, half, alone)
+        if not shallow or next(times) == 0:
+            for half in (True, False):
+                denoiser(*window, half)
+        if shallow:
+            for half in (True, False):
+                denoiser(*window, half, True)
 
     return step
 
@@ -175,11 +178,13 @@ def peak_resident() -> int:
 def measure(options) -> dict[str, dict]:
     """Let each engine take turns with the first."""
     first, *others = options.engines
-    rows = {}
-    for other in others or [first]:
-        pair = take_turns(dict.fromkeys((first, other)), options.repeats)
-        for engine, row in pair.items():
-            rows.setdefault(engine, row | {"ratio": row["seconds"] / pair[first]["seconds"]})
+    pairs = [
+        take_turns(dict.fromkeys((first, other)), options.repeats) for other in others or [first]
+    ]
+    rows = {first: {"ratio": 1.0, "peak": max(pair[first]["peak"] for pair in pairs)}}
+    rows[first]["seconds"] = statistics.median(pair[first]["seconds"] for pair in pairs)
+    for other, pair in zip(others, pairs):
+        rows[other] = pair[other] | {"ratio": pair[other]["seconds"] / pair[first]["seconds"]}
     return rows
 
 

@@ -62,7 +62,11 @@ def test_ir_of_denoising_unet(pipe, components, half):
     output = pipe.parts["denoising_unet"](**inputs)
     golden = components["denoising_unet"]["outputs"][f"noise_pred_{half}"]
     assert np.abs(output["noise_pred"] - golden.numpy()).max() < TOLERANCE
-    # The last layer alone, on what came from below.
+    # The last layer alone, on what came from below. It looks at one feature, and asks the first one
+    # for nothing but its shape.
+    names = reference_feature_names(pipe.unet_config)
+    needed = {*list(inputs)[:4], DEEP_FEATURES, names[0], names[-1]}
+    assert set(pipe.parts["last_layer"].inputs) == needed
     last_layer, given = pipe.parts["last_layer"], inputs | {DEEP_FEATURES: output[DEEP_FEATURES]}
     alone = last_layer(**{name: given[name] for name in last_layer.inputs})
     assert np.abs(alone["noise_pred"] - golden.numpy()).max() < TOLERANCE

@@ -14,6 +14,7 @@ from animate_anyone.convert import convert_models
 from animate_anyone.manifest import file_facts, part_files, read_manifest
 from animate_anyone.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.quantize import FRAMES, STEPS, Recorder, record_inputs
+from animate_anyone.runtime import precision_config
 from demo_model import measures
 from demo_model.files import WEIGHTS
 from demo_model.performance import Performance
@@ -62,6 +63,23 @@ def test_hardly_worse(hybrid, demo_models):
         assert not np.array_equal(exact, quick)
         losses.append(measures.psnr(exact, show.truth) - measures.psnr(quick, show.truth))
     assert np.mean(losses) < LOSS
+
+
+def test_its_last_layer_alone(hybrid):
+    """The cut lies where no rounding to 8 bits is lost or done twice."""
+    pipe = OVAnimateAnyonePipeline.from_pretrained(hybrid, ov_config=precision_config("f32"))
+    unet, last_layer = pipe.parts["denoising_unet"], pipe.parts["last_layer"]
+    rng = np.random.default_rng(0)
+    shapes = {"sample": (1, 16, 2, 8, 8), "pose_features": (1, 48, 2, 8, 8), "timestep": (1,)}
+    for port in unet._model.inputs:
+        if port.get_any_name() not in shapes:  # tokens
+            shapes[port.get_any_name()] = 1, 1, port.partial_shape[-1].get_length()
+    inputs = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    outputs = {name: value.copy() for name, value in unet(**inputs).items()}
+    given = inputs | outputs
+    alone = last_layer(**{name: given[name] for name in last_layer.inputs})["noise_pred"]
+    difference = np.abs(alone - outputs["noise_pred"]).mean()
+    assert difference < 0.01 * np.abs(outputs["noise_pred"]).mean()
 
 
 def test_kept_while_current(hybrid, pictures, tmp_path, monkeypatch):

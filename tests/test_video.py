@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from animate_anyone.video import (
+    PackedFrames,
     fit_image,
     load_image,
     read_video,
@@ -40,6 +41,16 @@ def test_video_round_trip(tmp_path, fps):
     for before, after in zip(frames, video.frames):
         assert np.abs(array(before) - array(after)).mean() < 6
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_packed_frames_are_exact_copies_in_less_memory():
+    frames = moving_square((256, 192))
+    packed = PackedFrames(frames)
+    assert len(packed) == len(frames) and all(map(np.array_equal, packed, frames))
+    assert isinstance(packed[2:4], PackedFrames) and np.array_equal(packed[2:4][-1], frames[3])
+    packed[0].paste("white", (0, 0, 9, 9))
+    assert np.array_equal(packed[0], frames[0])
+    assert sum(map(len, packed._packed)) < 0.05 * sum(len(frame.tobytes()) for frame in frames)
 
 
 @pytest.mark.parametrize("size", [(63, 48), (64, 47), (63, 47)])
