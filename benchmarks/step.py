@@ -247,6 +247,9 @@ def main() -> None:
     if options.worker:
         work(options)
         return
+    hybrid = hybrid_folder(options.models)
+    if any(engine.startswith("hybrid") for engine in options.engines) and not hybrid.is_dir():
+        parser.error(f"{hybrid} does not exist; benchmarks/bench.py makes it")
     results = measure(options)
     print(f"One step with guidance at {options.width}x{options.height}x{options.frames}:\n")
     print("| engine | seconds | to the first | peak resident GB |\n|---|---|---|---|")
