@@ -70,11 +70,11 @@ def settle(preset: str | None, recommended: GenerationConfig, current, **own) ->
         "deep_cache_interval": 1,
     }
     fields |= {name: value for name, value in own.items() if value is not None}
-    check_count("num_inference_steps", fields["num_inference_steps"])
+    for name in ("num_inference_steps", "cache_interval", "deep_cache_interval"):
+        check_count(name, fields[name])
+        fields[name] = int(fields[name])  # NumPy's small integers end at 255 steps
     check_guidance(fields["guidance_scale"])
     check_interval("guidance_interval", fields["guidance_interval"])
-    check_count("cache_interval", fields["cache_interval"])
-    check_count("deep_cache_interval", fields["deep_cache_interval"])
     return Sampling(**fields | {"scheduler": _scheduler(fields["scheduler"], chosen, current)})
 
 
