@@ -162,7 +162,8 @@ def _convert_stale_parts(
 
 @dataclass(frozen=True)
 class Ports:
-    """What tracing needs to know of a network: a tiny example per input, and the names of what it answers."""
+    """What tracing needs to know of a network: a tiny example per input, and the names of what the
+    module answers."""
 
     example: dict[str, torch.Tensor]
     outputs: tuple[str, ...]
@@ -234,14 +235,19 @@ PORTS: dict[str, Callable[[torch.nn.Module], Ports]] = {
 }
 
 
+def trace(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> ov.Model:
+    """What OpenVINO makes of a module; see `to_openvino` for how long the module must live."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # Branches that the trace fixes choose memory layouts in diffusers, never a result.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        return ov.convert_model(module, example_input=tuple(example))
+
+
 def to_openvino(name: str, module: torch.nn.Module) -> ov.Model:
     """Trace a part and name its ports. The model shares the module's weights: keep the module
     alive and untouched until the model is saved."""
     ports = part_ports(name, module)
-    with torch.no_grad(), warnings.catch_warnings():
-        # Branches that the trace fixes choose memory layouts in diffusers, never a result.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        model = ov.convert_model(module, example_input=tuple(ports.example.values()))
+    model = trace(module, list(ports.example.values()))
     for port, port_name in zip(model.inputs, ports.example, strict=True):
         port.get_tensor().set_names({port_name})
         port.get_node().set_partial_shape(ov.PartialShape(ports.shape(port_name)))

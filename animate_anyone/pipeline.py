@@ -197,8 +197,8 @@ class OVAnimateAnyonePipeline:
                 many (also of each section that guidance_interval makes) runs all of it. The others run
                 its last layer alone, in a twelfth of the time, on what came from below in the last full
                 one. That is kept for each window and half of guidance: at the published size 4.6 MB
-                per frame of 448×512, or 6.6 GB for 600 frames with guidance. For many steps: in few of them too much changes from one to
-                the next. None or 1: all of it in every step.
+                per frame of 448×512, or 6.6 GB for 600 frames with guidance. For many steps: in few of
+                them too much changes from one to the next. None or 1: all of it in every step.
 
         Raises:
             ValueError, TypeError: an argument is out of range; before any network runs.

@@ -182,11 +182,11 @@ def _end_of(model: ov.Model, output: str) -> ov.Model:
     for target in start.get_target_inputs():
         target.replace_source_output(entry.output(0))
     results = [port.get_node() for port in model.outputs if output not in port.names]
-    nodes, reached = [result.input_value(0).get_node() for result in results], {}
+    nodes, reached = list(results), set()
     while nodes:
         node = nodes.pop()
         if node.get_friendly_name() not in reached:
-            reached[node.get_friendly_name()] = node
+            reached.add(node.get_friendly_name())
             nodes += [value.get_node() for value in node.input_values()]
     needed = [node for node in model.get_parameters() if node.get_friendly_name() in reached]
     return ov.Model(results, [*needed, entry])

@@ -28,14 +28,6 @@ UNREADABLE = OSError, SyntaxError, ValueError, Image.DecompressionBombError
 GIF_TICK = 10  # a GIF counts its delays in hundredths of a second
 
 
-@dataclass(frozen=True)
-class Video:
-    """Frames and their exact rate in frames per second."""
-
-    frames: "PackedFrames"
-    fps: Fraction
-
-
 class PackedFrames(Sequence):
     """Images that are kept as PNG and unpacked each time they are asked for: a long video of pose maps
     takes a small part of the memory so."""
@@ -54,6 +46,14 @@ class PackedFrames(Sequence):
             return part
         with Image.open(BytesIO(self._packed[index])) as image:
             return image.copy()
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames and their exact rate in frames per second."""
+
+    frames: PackedFrames
+    fps: Fraction
 
 
 def _packed(image: Image.Image) -> bytes:

@@ -14,7 +14,6 @@ Axes: b = 2 halves, unconditional first; f frames, l = h*w tokens, m reference t
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 
 import torch
@@ -84,7 +83,7 @@ def convert(weights_dir: Path, model_dir: Path) -> Path:
     import nncf
     import openvino as ov
 
-    from animate_anyone.convert import part_ports
+    from animate_anyone.convert import part_ports, trace
     from animate_anyone.weights import source_files
 
     path = model_dir / "plain_denoising_unet.xml"
@@ -97,9 +96,7 @@ def convert(weights_dir: Path, model_dir: Path) -> Path:
         torch.cat([value, value]) if name in PAIRED else value
         for name, value in ports.example.items()
     ]
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # see `convert.to_openvino`
-        model = ov.convert_model(unet, example_input=tuple(example))
+    model = trace(unet, example)
     for port, name in zip(model.inputs, ports.example, strict=True):
         port.get_tensor().set_names({name})
     model.outputs[0].get_tensor().set_names(set(ports.outputs))

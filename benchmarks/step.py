@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import time
-from itertools import count
 from pathlib import Path
 
 import psutil
@@ -53,7 +52,7 @@ def ir_step(options, precision: str):
 
 
 def shallow_step(options, precision: str):
-    """The last layer on the IR; the first call runs all layers before."""
+    """The last layer on the IR; all layers have run once."""
     return _pipeline_step(options.models, options, precision, shallow=True)
 
 
@@ -75,16 +74,14 @@ def _pipeline_step(models: Path, options, precision: str, shallow: bool = False)
         pipe.parts[name].release()
     latents = pipe.prepare_latents(options.frames, options.width, options.height, None)
     denoiser = pipe.denoiser(embedding, features, lambda frames: poses, keep_deep_features=shallow)
-    window, times = (latents, 500.0, list(range(options.frames))), count()
+    frames = list(range(options.frames))
 
-    def step():
-        if not shallow or next(times) == 0:
-            for half in (True, False):
-                denoiser(*window, half)
-        if shallow:
-            for half in (True, False):
-                denoiser(*window, half, True)
+    def step(alone: bool = shallow):
+        for half in (True, False):
+            denoiser(latents, 500.0, frames, half, alone)
 
+    if shallow:
+        step(alone=False)
     return step
 
 

@@ -208,9 +208,7 @@ def test_windows_are_shared_by_devices(pipe, toy_models):
         ov_config=precision_config("f32") | {"INFERENCE_NUM_THREADS": 1},
     )
     settings = {"num_inference_steps": 2, "output_type": "latent", "guidance_scale": 1.0}
-    settings |= {
-        "deep_cache_interval": 2
-    }  # all layers in the first step, the last one in the second
+    settings["deep_cache_interval"] = 2  # all layers in the first step, the last in the second
     shared, _ = run_case(both, "long", **settings)
     alone, _ = run_case(pipe, "long", **settings)
     assert np.abs(shared - alone).max() < 5e-3
