@@ -4,13 +4,13 @@ A part's IR is trusted when its *recipe* (hashes of the source files, compressio
 and the hashes of its own two files are those of the manifest, not because a file exists.
 """
 
-import hashlib
 from pathlib import Path
 
-from .config import PART_NAMES, GenerationConfig, UNetConfig, read_json, write_json
+from .config import GenerationConfig, ModelConfig
+from .files import file_facts, read_json, write_json
+from .layout import PART_NAMES
 
 MANIFEST = "manifest.json"
-CONFIG_KEYS = ("vae_scaling_factor", "vae_scale_factor", "image_size")
 FORMAT = 4  # raised whenever our own code starts to produce different IRs
 
 
@@ -33,25 +33,23 @@ def read_manifest(model_dir: Path) -> dict:
         raise ValueError(
             f"{path} has format {manifest.get('format')!r}, expected {FORMAT}; convert again"
         )
+    parts = manifest.get("parts")
+    missing = [name for name in PART_NAMES if name not in parts] if isinstance(parts, dict) else []
+    if missing:
+        raise ValueError(f"{model_dir} lacks {', '.join(missing)}: continue with convert")
     try:
-        missing = [name for name in PART_NAMES if name not in manifest["parts"]]
         sizes = {
             model_dir / file: manifest["parts"][name]["files"][file]["bytes"]
             for name in PART_NAMES
-            if name not in missing
             for file in part_files(name)
         }
-        UNetConfig.from_dict(manifest["config"]["unet"])
+        ModelConfig.from_dict(manifest["config"])
         GenerationConfig.from_dict(manifest["generation"])
-        settings = [manifest["config"][key] for key in CONFIG_KEYS]
-        damaged = not all(isinstance(value, int | float) and value > 0 for value in settings)
-        damaged |= not isinstance(manifest["scheduler"]["_class_name"], str)
+        damaged = not isinstance(manifest["scheduler"]["_class_name"], str)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); convert again") from error
     if damaged:
         raise ValueError(f"{path} is damaged; convert again")
-    if missing:
-        raise ValueError(f"{model_dir} lacks {', '.join(missing)}: continue with convert")
     for file, size in sizes.items():
         if _size(file) != size:
             raise ValueError(f"{file}: got {_size(file)} bytes, expected {size}; convert again")
@@ -83,17 +81,10 @@ def is_current(model_dir: Path, name: str, entry: dict | None, recipe: dict) -> 
     """Whether a part was made by this recipe and its files are still what was written."""
     if not isinstance(entry, dict) or entry.get("recipe") != recipe:
         return False
-    files = {file: file_facts(Path(model_dir) / file) for file in part_files(name)}
-    return entry.get("files") == files and None not in files.values()
-
-
-def file_facts(path: Path) -> dict | None:
-    """Size and SHA-256 of a file, None if there is none."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": _size(path), "sha256": digest}
+    paths = [Path(model_dir) / file for file in part_files(name)]
+    if not all(path.is_file() for path in paths):
+        return False
+    return entry.get("files") == {path.name: file_facts(path) for path in paths}
 
 
 def _size(path: Path) -> int | None:

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from .config import CLIP_MEAN, CLIP_STD
-from .video import resize, to_rgb
+from ..base.config import CLIP_MEAN, CLIP_STD
+from .images import resize, to_rgb
 
 
 def picture_pixels(image: Image.Image, width: int, height: int, background="white") -> np.ndarray:

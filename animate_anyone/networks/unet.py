@@ -11,11 +11,11 @@ tokens, d width, e width of the image embedding.
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.resnet import Downsample2D, ResnetBlock2D, Upsample2D
+from einops import rearrange
 from torch import nn
 
-from ..config import UNetConfig
+from ..base.config import UNetConfig
 from .attention import SpatialTransformer
-from .frames import fold_frames, unfold_frames
 from .motion import MotionModule
 
 
@@ -33,8 +33,9 @@ class ReferenceUNet(nn.Module):
         _add_stages(self, config, motion=False)
 
     def forward(self, sample, timestep, encoder_hidden_states) -> tuple[torch.Tensor, ...]:
-        """sample (b, c, h, w), timestep (1,), encoder_hidden_states (b, 1, e) → the features
-        (b, l, d), ordered as in `config.reference_feature_names`."""
+        """Sample (b, c, h, w), timestep (1,), encoder_hidden_states (b, 1, e) → the features
+        (b, l, d), ordered as in `config.reference_feature_names`.
+        """
         x = self.conv_in(sample)
         _, features = _run_stages(self, x, timestep, encoder_hidden_states, frames=1)
         return tuple(features)
@@ -70,11 +71,11 @@ class DenoisingUNet(nn.Module):
             The model's prediction (v or noise, as trained), (b, c, f, h, w).
         """
         frames = sample.shape[2]
-        x = self.conv_in(fold_frames(sample.transpose(1, 2)))
-        x = x + fold_frames(pose_features.transpose(1, 2))  # (b f) d h w
+        x = self.conv_in(rearrange(sample, "b c f h w -> (b f) c h w"))
+        x = x + rearrange(pose_features, "b d f h w -> (b f) d h w")
         x, _ = _run_stages(self, x, timestep, encoder_hidden_states, frames, reference_features)
         x = self.conv_out(nn.functional.silu(self.conv_norm_out(x)))
-        return unfold_frames(x, frames).transpose(1, 2)  # b c f h w
+        return rearrange(x, "(b f) c h w -> b c f h w", f=frames)
 
 
 class Stage(nn.Module):
@@ -114,6 +115,7 @@ class MidStage(Stage):
         self.resnets.append(_resnet(width, width, config))
 
     def layer(self, index, x, temb, *args):
+        """See `Stage.layer`."""
         x, feature = super().layer(index, x, temb, *args)
         return self.resnets[1](x, temb), feature
 

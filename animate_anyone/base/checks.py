@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
+import psutil
 from PIL import Image
 
-from .video import RANGELESS_MODES
+RANGELESS_MODES = "I", "F"  # Pillow's names of 32-bit numbers, of which nobody knows what is white
 
 
 def check_type(name: str, value, expected) -> None:
@@ -71,7 +71,8 @@ def check_guidance(guidance_scale) -> None:
 
 def check_context(context_frames, context_overlap, longest: int) -> None:
     """Raises TypeError or ValueError unless the motion modules know so many positions; how the two
-    go together is for `context_windows` to say."""
+    go together is for `context_windows` to say.
+    """
     check_count("context_frames", context_frames)
     check_type("context_overlap", context_overlap, int | np.integer)
     if context_frames > longest:
@@ -89,12 +90,30 @@ def check_interval(name: str, value) -> None:
         raise ValueError(f"{name} must be two rising numbers from 0 to 1, got {value!r}")
 
 
-def check_same_form(name: str, value, example: torch.Tensor) -> None:
+def check_memory(name: str, needed: int) -> None:
+    """Raises ValueError where the machine has not so many bytes at all."""
+    total = psutil.virtual_memory().total
+    if needed > total:
+        raise ValueError(
+            f"{name} needs at least {needed / 1e9:.0f} GB of memory, expected at most"
+            f" {total / 1e9:.0f} GB"
+        )
+
+
+def check_same_form(name: str, value, example) -> None:
     """Raises TypeError or ValueError unless `value` is a tensor of the example's shape and type."""
-    check_type(name, value, torch.Tensor)
+    check_type(name, value, type(example))
     forms = [(tuple(tensor.shape), tensor.dtype) for tensor in (value, example)]
     if forms[0] != forms[1]:
         raise ValueError(f"{name} must have shape and type {forms[1]}, got {forms[0]}")
+
+
+def check_finite(name: str, values) -> None:
+    """Raises FloatingPointError where a number of a NumPy array is infinite or none: whatever is
+    made of it is black or noise. The sum of finite float32 numbers is finite in float64.
+    """
+    if not np.isfinite(np.sum(values, dtype=np.float64)):
+        raise FloatingPointError(f"{name} must be finite numbers: try precision f32, less guidance")
 
 
 def _read_pixels(name: str, image: Image.Image) -> None:

@@ -1,7 +1,7 @@
 """The Hugging Face Hub: where a file can be had, and how its bytes get to the disk.
 
-Built on huggingface_hub's own parts below `hf_hub_download`, because that starts an interrupted file
-anew and checks its size only. Nothing goes through the Hub's cache, which would take the space
+Built on huggingface_hub's own parts below `hf_hub_download`, because that starts an interrupted
+file anew and checks its size only. Nothing goes through the Hub's cache, which would take the space
 twice, and everything is plain HTTP, which serves files in Xet storage as well. `HF_ENDPOINT`,
 `HF_TOKEN`, `HF_HUB_OFFLINE` and the rest of the Hub's environment variables apply.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
@@ -56,7 +57,7 @@ class Remote:
         return self.partial.stat().st_size if self.partial.exists() else 0
 
 
-def ask(file: WeightFile, staging: Path) -> Remote:
+def locate(file: WeightFile, staging: Path) -> Remote:
     """The first mirror that has the file, and has it as the table knows it.
 
     Raises:
@@ -77,7 +78,7 @@ def ask(file: WeightFile, staging: Path) -> Remote:
                 continue
         problem = _objection(file, found)
         if problem is None:
-            size = file.size if found.size is None else found.size
+            size: Any = file.size if found.size is None else found.size
             partial = staging / f"{found.etag}.partial"
             return Remote(file, repo, found.commit_hash, size, found.etag, partial)
         refusals.append(f"{repo} {problem}")
@@ -89,8 +90,9 @@ def ask(file: WeightFile, staging: Path) -> Remote:
 
 
 def _metadata(url: str) -> HfFileMetadata:
-    """What the Hub says of a file. A busy Hub is asked again, after the time that it wishes; without
-    a network there is nothing to wait for."""
+    """What the Hub says of a file. A busy Hub is asked again, after the time that it wishes;
+    without a network there is nothing to wait for.
+    """
     try:
         return get_hf_file_metadata(url)
     except HfHubHTTPError as error:

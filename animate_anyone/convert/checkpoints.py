@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from . import config as layout
-from .config import UNetConfig, read_json
-from .models import (
+from ..base import layout
+from ..base.config import UNetConfig
+from ..base.files import read_json
+from ..networks import (
     DenoisingUNet,
     PoseGuider,
     ReferenceUNet,

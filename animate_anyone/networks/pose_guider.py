@@ -8,9 +8,8 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
-
-from .frames import fold_frames, unfold_frames
 
 
 class PoseGuider(nn.Module):
@@ -34,7 +33,7 @@ class PoseGuider(nn.Module):
     def forward(self, pose_images: torch.Tensor) -> torch.Tensor:
         """Pose maps (b, 3, f, H, W) in [0, 1] → features (b, c, f, h, w)."""
         frames = pose_images.shape[2]
-        x = F.silu(self.conv_in(fold_frames(pose_images.transpose(1, 2))))  # (b f) c H W
+        x = F.silu(self.conv_in(rearrange(pose_images, "b c f h w -> (b f) c h w")))  # (b f) c H W
         for block in self.blocks:
             x = F.silu(block(x))
-        return unfold_frames(self.conv_out(x), frames).transpose(1, 2)  # b c f h w
+        return rearrange(self.conv_out(x), "(b f) c h w -> b c f h w", f=frames)

@@ -1,34 +1,9 @@
-"""Names, file layout and sizes that conversion and inference share. No network code lives here."""
+"""Sizes and settings that conversion and inference share, as their JSON files hold them."""
 
-import json
-import os
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from typing import Any, cast
 
-PART_NAMES = (
-    "image_encoder",
-    "vae_encoder",
-    "vae_decoder",
-    "reference_unet",
-    "pose_guider",
-    "denoising_unet",
-)
-
-# The folder layout of Moore-AnimateAnyone's `pretrained_weights`. A weight file is named without
-# its ending: all of these are read.
-WEIGHT_ENDINGS = (".safetensors", ".pth", ".bin")
-DENOISING_UNET = "denoising_unet"
-MOTION_MODULE = "motion_module"
-REFERENCE_UNET = "reference_unet"
-POSE_GUIDER = "pose_guider"
-IMAGE_ENCODER = "image_encoder/pytorch_model"
-IMAGE_ENCODER_CONFIG = "image_encoder/config.json"
-VAE = "sd-vae-ft-mse/diffusion_pytorch_model"
-VAE_CONFIG = "sd-vae-ft-mse/config.json"
-SD_UNET = "stable-diffusion-v1-5/unet/diffusion_pytorch_model"
-SD_UNET_CONFIG = "stable-diffusion-v1-5/unet/config.json"
-SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
-GENERATION_CONFIG = "generation_config.json"
+from .layout import GENERATION_CONFIG
 
 # How the AnimateAnyone weights were trained to be sampled: `configs/inference/inference_v2.yaml`
 # of Moore-AnimateAnyone. A scheduler config in the weights folder takes its place.
@@ -82,11 +57,43 @@ class UNetConfig:
         missing = [name for name in list(known)[:12] if name not in values]
         if missing:
             raise ValueError(f"UNet config lacks {', '.join(missing)}")
-        picked = {name: values[name] for name in known if name in values}
+        picked: dict[str, Any] = {name: values[name] for name in known if name in values}
         for name in ("layers_per_block", "attention_head_dim", "cross_attention_dim"):
             if not isinstance(picked[name], int):
                 raise ValueError(f"UNet config: {name} must be one integer, got {picked[name]!r}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in picked.items()})
+        fixed = {name: tuple(v) if isinstance(v, list) else v for name, v in picked.items()}
+        return cls(**cast(dict[str, Any], fixed))
+
+    def to_dict(self) -> dict:
+        """All fields, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What inference needs to know of the networks and cannot read off their IRs.
+
+    unet                of both UNets
+    vae_scaling_factor  latents are multiplied by it before they are denoised
+    vae_scale_factor    pixels per latent row or column
+    image_size          side of the square that the image encoder sees, in pixels
+    """
+
+    unet: UNetConfig
+    vae_scaling_factor: float
+    vae_scale_factor: int
+    image_size: int
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "ModelConfig":
+        """Raises KeyError, TypeError or ValueError where a value is missing or no positive
+        number.
+        """
+        numbers = {f.name: values[f.name] for f in fields(cls) if f.name != "unet"}
+        for name, value in numbers.items():
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value!r}")
+        return cls(UNetConfig.from_dict(values["unet"]), **numbers)
 
     def to_dict(self) -> dict:
         """All fields, ready for JSON."""
@@ -110,7 +117,7 @@ class GenerationConfig:
     @classmethod
     def from_dict(cls, values: dict) -> "GenerationConfig":
         """Raises ValueError where a name is unknown or a value no positive number."""
-        kinds = {field.name: (int, field.default is None) for field in fields(cls)}
+        kinds: dict[str, Any] = {field.name: (int, field.default is None) for field in fields(cls)}
         kinds["guidance_scale"] = (int | float, False)
         for name, value in values.items():
             kind, optional = kinds.get(name, (None, False))
@@ -141,10 +148,6 @@ def reference_feature_names(config: UNetConfig) -> list[str]:
     return names
 
 
-# What enters the last layer of the denoising UNet from below: an output, and an input of that layer alone.
-DEEP_FEATURES = "deep_features"
-
-
 def last_layer_name(config: UNetConfig) -> str:
     """Path of the resnet that begins the last layer of a UNet."""
     return f"up_blocks.{len(config.up_block_types) - 1}.resnets.{config.layers_per_block}"
@@ -152,28 +155,3 @@ def last_layer_name(config: UNetConfig) -> str:
 
 def _block(stage: str, index: int) -> str:
     return f"{stage}.attentions.{index}.transformer_blocks.0"
-
-
-def write_json(path: Path, values: dict) -> None:
-    """Replace a JSON file in one step: a reader sees the old one or the new one, also after a
-    power failure."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def read_json(path: Path) -> dict:
-    """Read a JSON object; raises ValueError that names the file when it is not one."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(values).__name__}")
-    return values

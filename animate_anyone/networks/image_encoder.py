@@ -18,4 +18,5 @@ class ImageEncoder(nn.Module):
         self.clip = clip
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """See the class."""
         return self.clip(pixel_values).image_embeds

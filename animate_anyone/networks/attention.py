@@ -1,16 +1,17 @@
 """Spatial transformer of the UNets: reference attention and one-token cross-attention.
 
-Axes: b batch, f frames, h w latent rows and columns, l = h*w tokens, m reference tokens, d width.
+Axes: b batch, f frames, n = b*f rows, h w latent rows and columns, l = h*w tokens, m reference
+tokens, k = l+m keys, d width, e width of the embedding, i heads, j width of a head.
 """
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
+from einops import rearrange, repeat
 from torch import nn
 
-from ..config import UNetConfig
-from .frames import repeat_frames
+from ..base.config import UNetConfig
 
 
 class ReferenceAttention(Attention):
@@ -21,11 +22,14 @@ class ReferenceAttention(Attention):
     """
 
     def forward(self, tokens: torch.Tensor, frames: int, reference=None) -> torch.Tensor:
-        """tokens (b f, l, d), reference (b, m, d) → (b f, l, d)."""
+        """Tokens (b f, l, d), reference (b, m, d) → (b f, l, d)."""
         key, value = self.to_k(tokens), self.to_v(tokens)
         if reference is not None:
-            key = torch.cat([key, repeat_frames(self.to_k(reference), frames)], dim=1)
-            value = torch.cat([value, repeat_frames(self.to_v(reference), frames)], dim=1)
+            keys, values = (
+                repeat(project(reference), "b m d -> (b f) m d", f=frames)
+                for project in (self.to_k, self.to_v)
+            )
+            key, value = torch.cat([key, keys], dim=1), torch.cat([value, values], dim=1)
         return attend(self, self.to_q(tokens), key, value)
 
 
@@ -47,19 +51,19 @@ def attend(attention: Attention, query, key, value) -> torch.Tensor:
     Heads are folded into the batch: with an axis of their own, OpenVINO 2026.4 mistakes heads for
     tokens in bfloat16 where they are equally many, such as 8 heads over 8 frames.
     """
+    heads = attention.heads
     query, key, value = (
-        x.unflatten(-1, (attention.heads, -1)).transpose(1, 2).flatten(0, 1)
-        for x in (query, key, value)
-    )  # (n heads) l d/heads
+        rearrange(x, "n l (i j) -> (n i) l j", i=heads) for x in (query, key, value)
+    )
     hidden = F.scaled_dot_product_attention(query, key, value)
-    hidden = hidden.unflatten(0, (-1, attention.heads)).transpose(1, 2).flatten(2)  # n l d
-    return attention.to_out[0](hidden)
+    return attention.to_out[0](rearrange(hidden, "(n i) l j -> n l (i j)", i=heads))
 
 
 class GatedFeedForward(FeedForward):
-    """GEGLU feed-forward layer (Shazeer 2020), in which value and gate are two products: as the one of
-    twice the width that the checkpoint has, they would be cut apart again, which takes OpenVINO time
-    and memory."""
+    """GEGLU feed-forward layer (Shazeer 2020), in which value and gate are two products: as the one
+    of twice the width that the checkpoint has, they would be cut apart again, which takes OpenVINO
+    time and memory.
+    """
 
     def __init__(self, width: int):
         super().__init__(width, activation_fn="geglu")
@@ -92,7 +96,7 @@ class TransformerBlock(nn.Module):
         """(b f, l, d) → (b f, l, d) and what entered the self-attention, (b f, l, d)."""
         feature = self.norm1(tokens)
         tokens = tokens + self.attn1(feature, frames, reference)
-        tokens = tokens + repeat_frames(self.attn2(embedding), frames)
+        tokens = tokens + repeat(self.attn2(embedding), "b l d -> (b f) l d", f=frames)
         return tokens + self.ff(self.norm3(tokens)), feature
 
 
@@ -108,14 +112,15 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x, embedding, frames, reference=None):
         """(b f, d, h, w) → the same shape, and the block's reference feature (b f, l, d)."""
-        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (b f) l d
+        tokens = rearrange(self.norm(x), "n d h w -> n (h w) d")
         tokens = pointwise(self.proj_in, tokens)
         tokens, feature = self.transformer_blocks[0](tokens, embedding, frames, reference)
         tokens = pointwise(self.proj_out, tokens)
-        return x + tokens.transpose(1, 2).unflatten(2, x.shape[-2:]), feature
+        return x + rearrange(tokens, "n (h w) d -> n d h w", h=x.shape[2]), feature
 
 
 def pointwise(convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
     """A 1x1 convolution on tokens, (n, l, d) → (n, l, d): as a linear layer it stays compressed at
-    run time, and OpenVINO 2026.4 cannot compile an 8-bit one for pictures of one latent pixel."""
+    run time, and OpenVINO 2026.4 cannot compile an 8-bit one for pictures of one latent pixel.
+    """
     return F.linear(tokens, convolution.weight.flatten(1), convolution.bias)

@@ -11,11 +11,11 @@ import math
 
 import torch
 from diffusers.models.attention_processor import Attention
+from einops import rearrange
 from torch import nn
 
-from ..config import UNetConfig
+from ..base.config import UNetConfig
 from .attention import GatedFeedForward, attend
-from .frames import fold_frames, unfold_frames
 
 
 class MotionModule(nn.Module):
@@ -26,6 +26,7 @@ class MotionModule(nn.Module):
         self.temporal_transformer = TemporalTransformer(width, config)
 
     def forward(self, x: torch.Tensor, frames: int) -> torch.Tensor:
+        """See the class."""
         return x + self.temporal_transformer(x, frames)
 
 
@@ -40,12 +41,11 @@ class TemporalTransformer(nn.Module):
         self.proj_out = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor, frames: int) -> torch.Tensor:
-        size = x.shape[-2:]
-        tokens = unfold_frames(self.norm(x).flatten(2), frames)  # b f d l
-        tokens = fold_frames(tokens.permute(0, 3, 1, 2))  # (b l) f d
+        """(b f, d, h, w) → the same shape."""
+        size = dict(zip("hw", x.shape[-2:]))
+        tokens = rearrange(self.norm(x), "(b f) d h w -> (b h w) f d", f=frames)
         tokens = self.proj_out(self.transformer_blocks[0](self.proj_in(tokens)))
-        tokens = tokens.unflatten(0, (-1, size[0] * size[1]))  # b l f d
-        return fold_frames(tokens.permute(0, 2, 3, 1)).unflatten(2, size)  # (b f) d h w
+        return rearrange(tokens, "(b h w) f d -> (b f) d h w", **size)
 
 
 class TemporalTransformerBlock(nn.Module):
@@ -59,6 +59,7 @@ class TemporalTransformerBlock(nn.Module):
         self.ff_norm = nn.LayerNorm(width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(b l, f, d) → the same shape."""
         for attention, norm in zip(self.attention_blocks, self.norms):
             tokens = tokens + attention(norm(tokens))
         return tokens + self.ff(self.ff_norm(tokens))
@@ -73,6 +74,7 @@ class TemporalAttention(Attention):
         self.pos_encoder = PositionalEncoding(width, config.motion_max_frames)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(b l, f, d) → the same shape."""
         tokens = self.pos_encoder(tokens)  # (b l) f d
         return attend(self, self.to_q(tokens), self.to_k(tokens), self.to_v(tokens))
 
@@ -88,8 +90,9 @@ class PositionalEncoding(nn.Module):
         position = torch.arange(max_frames).unsqueeze(1)
         frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
         angles = position * frequency
-        table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        table = rearrange([angles.sin(), angles.cos()], "half f d -> f (d half)")
         self.register_buffer("pe", table.unsqueeze(0))  # 1 max_frames d
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(b l, f, d) → the same shape."""
         return tokens + self.pe[:, : tokens.shape[1]]

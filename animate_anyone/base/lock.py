@@ -15,7 +15,8 @@ LOCK = ".lock"
 @contextmanager
 def exclusive(folder: Path, what: str) -> Iterator[None]:
     """Hold a folder's lock; says so when another process has it, and waits. The system frees it
-    when a process dies, however that happens."""
+    when a process dies, however that happens.
+    """
     lock = FileLock(Path(folder) / LOCK)
     try:
         lock.acquire(blocking=False)

@@ -1,9 +1,9 @@
 """Fetches the published weights from the Hugging Face Hub: exactly the files that conversion needs.
 
-`downloads.yaml` lists repositories, files and known sums. A file grows in `.download`, where a later
-run continues it; when its size and hash are right it is entered in the record `download.json` and
-moved to its place. What lies in its place is therefore whole, or somebody put it there: such files
-are kept, and the known sums tell which of them are the published ones.
+`downloads.yaml` lists repositories, files and known sums. A file grows in `.download`, where a
+later run continues it; when its size and hash are right it is entered in the record `download.json`
+and moved to its place. What lies in its place is therefore whole, or somebody put it there: such
+files are kept, and the known sums tell which of them are the published ones.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from tqdm.auto import tqdm
 
-from .config import WEIGHT_ENDINGS, read_json, write_json
-from .hub import Remote, WeightFile, ask, fetch
-from .lock import exclusive
-from .manifest import file_facts
+from ..base.files import file_facts, read_json, write_json
+from ..base.layout import WEIGHT_ENDINGS
+from ..base.lock import exclusive
+from .hub import Remote, WeightFile, fetch, locate
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ RECORD = "download.json"
 STAGING = ".download"
 
 
-def download_weights(weights_dir, dry_run: bool = False, table=None) -> Path:
+def download_weights(weights_dir, dry_run: bool = False, table=None, pose=None) -> Path:
     """Fetch what conversion needs and is not there yet; says first what, and whether it fits.
 
     Args:
@@ -38,6 +38,7 @@ def download_weights(weights_dir, dry_run: bool = False, table=None) -> Path:
             does not exist. Files that are there, with any ending that `convert` reads, are kept.
         dry_run: only say what would be fetched, and refuse if it does not fit; writes nothing.
         table: another list of files in the form of `downloads.yaml`.
+        pose: name of a pose detector in the table, whose files are wanted instead.
 
     Returns:
         `weights_dir`. A second run makes no request.
@@ -51,7 +52,7 @@ def download_weights(weights_dir, dry_run: bool = False, table=None) -> Path:
     weights_dir = Path(weights_dir)
     if weights_dir.exists() and not weights_dir.is_dir():
         raise FileExistsError(f"weights must be a folder, {weights_dir} is none")
-    files = read_table(table or TABLE)
+    files = read_table(table or TABLE, pose)
     fallback = [file for file in files if file.fallback]
     _bring([file for file in files if not file.fallback], weights_dir, dry_run)
     if fallback and dry_run:
@@ -63,8 +64,10 @@ def download_weights(weights_dir, dry_run: bool = False, table=None) -> Path:
     return weights_dir
 
 
-def read_table(path: Path) -> list[WeightFile]:
-    """The files of a table in the form of `downloads.yaml`, in its order."""
+def read_table(path: Path, pose: str | None = None) -> list[WeightFile]:
+    """The files of a table in the form of `downloads.yaml`, in its order: those of a pose detector,
+    or by default those of the networks that animate.
+    """
     return [
         WeightFile(
             name=(Path(group["folder"]) / entry["path"]).as_posix(),
@@ -75,21 +78,22 @@ def read_table(path: Path) -> list[WeightFile]:
             fallback=entry.get("fallback", False),
         )
         for group in OmegaConf.to_container(OmegaConf.load(path))
+        if group.get("pose") == pose
         for entry in group["files"]
     ]
 
 
 def _bring(files: list[WeightFile], weights_dir: Path, dry_run: bool) -> None:
     """The steps of a download: look, lock, look closely, plan, fetch, check and record."""
-    record = _read_record(weights_dir)
+    record = read_record(weights_dir)
     states = {file: _state(file, weights_dir, record) for file in files}
     complete = "missing" not in states.values()
     nothing_to_do = complete and "unverified" not in states.values()
     if dry_run or nothing_to_do or complete and not os.access(weights_dir, os.W_OK):
         _plan(states, weights_dir)
         return
-    with _locked(weights_dir):
-        record = _read_record(weights_dir)  # another download may have ended meanwhile
+    with locked(weights_dir):
+        record = read_record(weights_dir)  # another download may have ended meanwhile
         states = {file: _state(file, weights_dir, record, closely=True) for file in files}
         if record:
             write_json(weights_dir / RECORD, {"files": record})
@@ -97,7 +101,7 @@ def _bring(files: list[WeightFile], weights_dir: Path, dry_run: bool) -> None:
         with _total_bar(remotes) as total:
             for remote in remotes:
                 fetch(remote, total)
-                _settle(remote, weights_dir, record)
+                verify_and_place(remote, weights_dir, record)
         shutil.rmtree(weights_dir / STAGING, ignore_errors=True)
 
 
@@ -113,7 +117,7 @@ def _state(file: WeightFile, weights_dir: Path, record: dict, closely: bool = Fa
         return "missing"
     if place != weights_dir / file.name:
         return "unverified"
-    if _facts(place).items() <= entry.items():
+    if facts(place).items() <= entry.items():
         return "verified"
     expected = entry.get("sha256", file.sha256)
     if not closely or not expected or not entry and file.size not in (None, place.stat().st_size):
@@ -121,7 +125,7 @@ def _state(file: WeightFile, weights_dir: Path, record: dict, closely: bool = Fa
     tqdm.write(f"checking {place}")
     got = file_facts(place)["sha256"]
     if got == expected:
-        record[file.name] = entry | _facts(place) | {"sha256": got}
+        record[file.name] = entry | facts(place) | {"sha256": got}
         return "verified"
     if entry:
         raise _set_aside(place, place, f"sha256 {got}, expected {expected}")
@@ -143,25 +147,37 @@ def _plan(states: dict[WeightFile, str], weights_dir: Path) -> list[Remote]:
     Raises:
         OSError: the missing files do not fit on the disk.
     """
-    places = {file: _place(file, weights_dir) for file in states if states[file] != "missing"}
+    found = ((file, _place(file, weights_dir)) for file in states if states[file] != "missing")
+    places = {file: place for file, place in found if place is not None}
     size = sum(place.stat().st_size for place in places.values())
-    tqdm.write(f"{weights_dir}: {len(places)} of {len(states)} files are there, {_bytes(size)}")
+    tqdm.write(f"{weights_dir}: {len(places)} of {len(states)} files are there, {readable(size)}")
     for file, place in places.items():
         if states[file] == "unverified":
             tqdm.write(f"  {place.relative_to(weights_dir)} is kept as it is, unverified")
             _warn_of_size(file, place)
-    remotes = [ask(file, weights_dir / STAGING) for file in states if file not in places]
+    remotes = [locate(file, weights_dir / STAGING) for file in states if file not in places]
     for remote in remotes:
-        part = f", {_bytes(remote.done)} of it is there" if remote.done else ""
-        tqdm.write(f"  {remote.file.name}: {_bytes(remote.size)} from {remote.repo}{part}")
-    need = sum(remote.size - remote.done for remote in remotes)
+        part = f", {readable(remote.done)} of it is there" if remote.done else ""
+        tqdm.write(f"  {remote.file.name}: {readable(remote.size)} from {remote.repo}{part}")
+    tell_need(weights_dir, sum(remote.size - remote.done for remote in remotes))
+    return remotes
+
+
+def tell_need(weights_dir: Path, size: int, besides: int = 0) -> None:
+    """Say how many bytes will be fetched; others are written besides.
+
+    Raises:
+        OSError: they do not fit on the disk.
+    """
+    need = size + besides
     parents = [weights_dir.absolute(), *weights_dir.absolute().parents]
     free = shutil.disk_usage(next(path for path in parents if path.exists())).free
     if need > free:
-        raise OSError(f"{weights_dir} needs {_bytes(need)} more, its disk has {_bytes(free)} free")
-    if remotes:
-        tqdm.write(f"to fetch: {_bytes(need)}; free on the disk: {_bytes(free)}")
-    return remotes
+        raise OSError(
+            f"{weights_dir} needs {readable(need)} more, its disk has {readable(free)} free"
+        )
+    if size:
+        tqdm.write(f"to fetch: {readable(size)}; free on the disk: {readable(free)}")
 
 
 def _warn_of_size(file: WeightFile, place: Path) -> None:
@@ -179,7 +195,7 @@ def _total_bar(remotes: list[Remote]) -> tqdm:
     return tqdm(desc="Total", total=size, initial=done, **options)
 
 
-def _settle(remote: Remote, weights_dir: Path, record: dict) -> None:
+def verify_and_place(remote: Remote, weights_dir: Path, record: dict) -> None:
     """Check a fetched file, record it and move it to its place.
 
     Raises:
@@ -194,7 +210,7 @@ def _settle(remote: Remote, weights_dir: Path, record: dict) -> None:
     if got != remote.etag:
         raise _set_aside(partial, place, f"hash {got}, expected {remote.etag}")
     source = {"sha256": sha256, "repo": remote.repo, "revision": remote.revision}
-    record[remote.file.name] = _facts(partial) | source
+    record[remote.file.name] = facts(partial) | source
     # Before the move, so that the file is never without it.
     write_json(weights_dir / RECORD, {"files": record})
     os.replace(partial, place)
@@ -208,7 +224,7 @@ def _set_aside(path: Path, place: Path, problem: str) -> ValueError:
 
 
 @contextmanager
-def _locked(weights_dir: Path) -> Iterator[None]:
+def locked(weights_dir: Path) -> Iterator[None]:
     """Make the folder and let one download at a time into it; raises OSError if it is read-only."""
     with ExitStack() as stack:
         try:
@@ -219,7 +235,7 @@ def _locked(weights_dir: Path) -> Iterator[None]:
         yield
 
 
-def _read_record(weights_dir: Path) -> dict:
+def read_record(weights_dir: Path) -> dict:
     """File → size, time, sha256 and source of each that was verified. A damaged one is empty."""
     try:
         files = read_json(weights_dir / RECORD)["files"]
@@ -235,7 +251,7 @@ def _read_record(weights_dir: Path) -> dict:
 
 def _lacks_spatial_keys(weights_dir: Path) -> bool:
     """Whether conversion would still miss SD 1.5's weights, the only ones that can be missing."""
-    from .weights import source_files  # here, because it imports torch
+    from ..convert.checkpoints import source_files
 
     try:
         source_files("denoising_unet", weights_dir)
@@ -244,7 +260,8 @@ def _lacks_spatial_keys(weights_dir: Path) -> bool:
     return False
 
 
-def _facts(path: Path) -> dict:
+def facts(path: Path) -> dict:
+    """What tells without reading it whether a file has changed."""
     stat = path.stat()
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
@@ -255,5 +272,6 @@ def _git_id(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def _bytes(size: int) -> str:
+def readable(size: int) -> str:
+    """Bytes as a person reads them."""
     return f"{tqdm.format_sizeof(size)}B"

@@ -1,0 +1,1 @@
+"""What everything stands on: names, sizes, files, manifest, lock, checks."""

@@ -1,0 +1,1 @@
+"""PyTorch → OpenVINO IR; needed once."""

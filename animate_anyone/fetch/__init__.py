@@ -1,0 +1,1 @@
+"""The published weights, from the Hugging Face Hub."""
