@@ -1,5 +1,9 @@
 """Windows of frames: how a long video passes through a network that sees few frames at once."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 
 def context_windows(
     num_frames: int, context_frames: int = 24, context_overlap: int = 4
@@ -27,3 +31,21 @@ def context_windows(
         return [list(range(num_frames))]
     starts = range(0, num_frames, context_frames - context_overlap)
     return [[(start + i) % num_frames for i in range(context_frames)] for start in starts]
+
+
+@contextmanager
+def mapping(workers: int, on_failure: Callable) -> Iterator[Callable]:
+    """What is called for all windows of a step: `map`, or that of so many threads. When the run
+    fails, windows that wait for a thread are dropped; `on_failure` stops those under way.
+    """
+    if workers == 1:
+        yield map
+        return
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield executor.map
+    except BaseException:
+        on_failure()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)

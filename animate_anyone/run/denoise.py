@@ -6,67 +6,89 @@ Axes: c latent channels, f frames, h w latent rows and columns.
 import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 
-# Predicts for the given frames of the latents: (1, c, f, h, w), timestep, frame indices, whether the
-# half of guidance that sees reference and image embedding is meant, and whether the last layer is to
-# run alone, on what the layers below it gave for these frames and this half before → (1, c, f, h, w).
-Denoiser = Callable[[torch.Tensor, float, Sequence[int], bool, bool], torch.Tensor]
+from ..base.checks import check_finite
+from .presets import Sampling
+
+
+class Denoiser(Protocol):
+    """Predicts what a step needs for some frames of the latents."""
+
+    def __call__(
+        self,
+        sample: torch.Tensor,
+        timestep: float,
+        frames: Sequence[int],
+        *,
+        conditional: bool,
+        last_layer_only: bool = False,
+    ) -> torch.Tensor:
+        """One half of guidance.
+
+        Args:
+            sample: latents of these frames, (1, c, f, h, w).
+            timestep: of the scheduler.
+            frames: their indices in the video.
+            conditional: the half that sees reference and image embedding.
+            last_layer_only: run the last layer alone, on what the layers below it gave for these
+                frames and this half before.
+
+        Returns:
+            The prediction, (1, c, f, h, w).
+        """
 
 
 def denoise(
     denoiser: Denoiser,
     latents: torch.Tensor,
-    scheduler,
+    sampling: Sampling,
     windows: Sequence[Sequence[int]],
-    guidance_scale: float = 3.5,
+    *,
     generator: torch.Generator | None = None,
     on_step_end: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
-    guidance_interval: tuple[float, float] = (0.0, 1.0),
-    cache_interval: int = 1,
-    deep_cache_interval: int = 1,
-    spread: Callable = map,
+    map_windows: Callable = map,
 ) -> torch.Tensor:
     """Walk the scheduler's timesteps from noise to clean latents.
 
     Args:
         denoiser: see `Denoiser`.
         latents: noise (1, c, f, h, w), already times the scheduler's `init_noise_sigma`.
-        scheduler: a diffusers scheduler whose timesteps are set.
+        sampling: a scheduler whose timesteps are set, guidance and caches.
         windows: frame indices that pass through the denoiser together.
-        guidance_scale: see `guided_prediction`.
         generator: noise source of schedulers that add noise in a step.
         on_step_end: called with (step, timestep, latents); what it returns goes on.
-        guidance_interval: the share of the steps, from and up to, that guidance is used in
-            (Kynkäänniemi et al. 2024); outside of it only the conditional half is computed.
-        cache_interval: the denoiser runs in every so many steps, in the first two (also of each
-            section that guidance_interval makes) and in the last, see `Forecast`.
-        deep_cache_interval: of the steps in which the denoiser runs, the first of every so many (also
-            of each section) runs all of it, the others its last layer alone (DeepCache, Ma et al. 2023).
-        spread: calls a function for each window, as `map` does; that of an executor does it for
-            several at a time.
+        map_windows: calls a function for each window, as `map` does; that of an executor does it
+            for several at a time.
     """
-    extras = {}
+    scheduler, extras = sampling.scheduler, {}
     if "generator" in inspect.signature(scheduler.step).parameters:
         extras["generator"] = generator
-    first, end = guidance_interval
     scale, count = None, len(scheduler.timesteps)
     for step, timestep in enumerate(scheduler.timesteps):
-        before, scale = scale, guidance_scale if first <= step / count < end else 1.0
+        before, scale = scale, sampling.guidance_at(step / count)
         if scale != before:  # no line leads from guided answers to others
             forecast, runs = Forecast(), 0
-        if not forecast.ready or step % cache_interval == 0 or step == count - 1:
+        if not forecast.ready or step % sampling.cache_interval == 0 or step == count - 1:
             sample = scheduler.scale_model_input(latents, timestep)
-            shallow, runs = runs % deep_cache_interval > 0, runs + 1
             prediction = windowed_prediction(
-                denoiser, sample, float(timestep), windows, scale, shallow, spread
+                denoiser,
+                sample,
+                float(timestep),
+                windows,
+                scale,
+                last_layer_only=runs % sampling.deep_cache_interval > 0,
+                map_windows=map_windows,
             )
-            if cache_interval > 1:  # answers of a long video are large
+            runs += 1
+            if sampling.cache_interval > 1:  # answers of a long video are large
                 forecast.learn(step, prediction)
         else:
             prediction = forecast(step)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extras)[0]
+        check_finite(f"latents after step {step + 1}, at guidance_scale {scale},", latents.numpy())
         if on_step_end is not None:
             latents = on_step_end(step, timestep, latents)
     return latents
@@ -74,7 +96,8 @@ def denoise(
 
 class Forecast:
     """What the denoiser would answer in a step, from its last two answers: the linear case of
-    TaylorSeer (Liu et al. 2025, equation 7), applied to the final prediction."""
+    TaylorSeer (Liu et al. 2025, equation 7), applied to the final prediction.
+    """
 
     def __init__(self):
         self.answers = deque(maxlen=2)  # (step, answer)
@@ -95,38 +118,58 @@ class Forecast:
 
 
 def windowed_prediction(
-    denoiser,
-    sample,
-    timestep,
-    windows,
-    guidance_scale,
-    shallow: bool = False,
-    spread: Callable = map,
+    denoiser: Denoiser,
+    sample: torch.Tensor,
+    timestep: float,
+    windows: Sequence[Sequence[int]],
+    guidance_scale: float,
+    *,
+    last_layer_only: bool = False,
+    map_windows: Callable = map,
 ) -> torch.Tensor:
     """Mean of the predictions of all windows that hold a frame (Moore-AnimateAnyone,
-    `pipeline_pose2vid_long.py`)."""
+    `pipeline_pose2vid_long.py`).
+    """
 
     def predict(frames):
-        window = sample[:, :, frames]
-        return guided_prediction(denoiser, window, timestep, frames, guidance_scale, shallow)
+        return guided_prediction(
+            denoiser,
+            sample[:, :, frames],
+            timestep,
+            frames,
+            guidance_scale,
+            last_layer_only=last_layer_only,
+        )
 
     total = torch.zeros_like(sample)
     count = torch.zeros(sample.shape[2])
-    for frames, prediction in zip(windows, spread(predict, windows)):
+    for frames, prediction in zip(windows, map_windows(predict, windows)):
         total[:, :, frames] += prediction
         count[frames] += 1
     return total / count[:, None, None]
 
 
 def guided_prediction(
-    denoiser, sample, timestep, frames, guidance_scale, shallow: bool = False
+    denoiser: Denoiser,
+    sample: torch.Tensor,
+    timestep: float,
+    frames: Sequence[int],
+    guidance_scale: float,
+    *,
+    last_layer_only: bool = False,
 ) -> torch.Tensor:
     """Classifier-free guidance (Ho & Salimans 2022, equation 6, with their w = guidance_scale - 1).
 
     At a scale of 1 or less the unconditional half has no say, and is not computed.
     """
-    conditional = denoiser(sample, timestep, frames, True, shallow)
+
+    def half(conditional: bool) -> torch.Tensor:
+        return denoiser(
+            sample, timestep, frames, conditional=conditional, last_layer_only=last_layer_only
+        )
+
+    conditional = half(True)
     if guidance_scale <= 1:
         return conditional
-    unconditional = denoiser(sample, timestep, frames, False, shallow)
+    unconditional = half(False)
     return unconditional + guidance_scale * (conditional - unconditional)
