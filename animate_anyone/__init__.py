@@ -1,18 +1,38 @@
 """Animate a character from one reference image and a pose video, with OpenVINO.
 
-config      names, file layout and sizes of the six networks
-download    fetches the published weights, `hub` byte by byte, `downloads.yaml` says which
-weights     reads the checkpoints strictly
-models      the networks in PyTorch, needed for conversion only
-convert     PyTorch → OpenVINO IR, `manifest` says what from, `lock` lets one at a time
-runtime     compiled networks behind one contract
-context     windows of frames for long videos
-denoise     the sampling loop
-presets     how much of what is recommended is done
-pipeline    reference image + pose frames → animated frames, after `checks` and `preprocess`
-pose        draws pose maps
-video       reading and writing of images, mp4 and GIF
-demo        the page in the browser
-notebook    tables and pictures that the notebook shows
-cli         `python -m animate_anyone download|convert|animate|demo`
+Public names are imported when they are asked for, and with them only the libraries that they need.
 """
+
+import importlib
+
+_PUBLIC = {
+    "base.layout": ("PART_NAMES",),
+    "calibrate": ("PipelineCalibration",),
+    "convert.checkpoints": ("load_part",),
+    "convert.convert": ("convert_models",),
+    "convert.ports": ("part_ports",),
+    "fetch.download": ("download_weights",),
+    "jobs": ("AnimationSettings", "Output", "animate"),
+    "media.images": ("fit_image", "load_image", "side_by_side"),
+    "media.read": ("Video", "read_video"),
+    "media.write": ("write_gif", "write_video"),
+    "page": ("make_demo",),
+    "pose.draw": ("Pose", "draw_pose"),
+    "run.decode": ("AnimateAnyoneOutput",),
+    "run.pipeline": ("OVAnimateAnyonePipeline",),
+    "run.turns": ("Busy", "Interrupted"),
+    "runtime": ("precision_config",),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,113 +1,127 @@
-"""`python -m animate_anyone`: download the weights and convert them once, then animate, here or in a
-page in the browser."""
+"""`animate-anyone`, or `python -m animate_anyone`: download the weights and convert them once, then
+animate, here or in a page in the browser.
+"""
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.resources import as_file, files
 from pathlib import Path
 
+from .base.streams import patient_streams
+
 DESCRIPTION = "Animate a character from one reference image and a pose video, with OpenVINO."
-DOWNLOAD = """Fetch the published weights from the Hugging Face Hub, about 10 GB, exactly the files that
-convert needs. Files that are there are kept, an interrupted download is continued."""
-CONVERT = """Convert the PyTorch weights to OpenVINO IR. This is done once; parts that are already
-converted and current are kept."""
+DOWNLOAD = """Fetch the published weights from the Hugging Face Hub, about 10 GB, exactly the files
+that convert needs. Files that are there are kept, an interrupted download is continued."""
+CONVERT = """Convert the PyTorch weights, and the detectors of poses that lie beside them or alone,
+to OpenVINO IR. This is done once; parts that are already converted and current are kept."""
 ANIMATE = """Animate the character of a reference image with the movement of a pose video, and write
 an mp4. By default it shows reference, pose and result side by side."""
-DEMO = """Animate in a page in the browser: upload a reference image and a pose video, or click on
+PAGE = """Animate in a page in the browser: upload a reference image and a pose video, or click on
 examples. The page is served to this machine alone; Ctrl+C ends it."""
-EXAMPLES = Path(__file__).resolve().parents[1] / "demo_model" / "examples"
+# What allocators say, as OpenVINO and PyTorch pass it on.
+OUT_OF_MEMORY = ("bad_alloc", "not enough memory", "can't allocate memory", "Failed to allocate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 for bad input, 130 when interrupted."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger(__package__).setLevel(logging.INFO)
-    try:
-        options.run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    with patient_streams():
+        options = _parser().parse_args(arguments)
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger(__package__).setLevel(logging.INFO)
+        try:
+            options.run(options)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        except Exception as error:
+            sentence = explain(error)
+            if sentence is None:
+                raise
+            print(f"error: {sentence}", file=sys.stderr)
+            return 1
     return 0
 
 
-def _download(options) -> None:
-    from .download import download_weights
+def explain(error: Exception) -> str | None:
+    """What a person should be told, None where it is a fault of ours."""
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+        return "memory is too short: use a smaller width and height or fewer frames"
+    return str(error) if isinstance(error, ValueError | OSError | FloatingPointError) else None
 
-    print(download_weights(options.weights, options.dry_run))
+
+def _download(options) -> None:
+    from .fetch.download import download_weights
+    from .fetch.poses import download_pose
+
+    if options.pose is None:
+        print(download_weights(options.weights, options.dry_run))
+    else:
+        print(download_pose(options.weights, options.pose, options.dry_run))
 
 
 def _convert(options) -> None:
-    from .convert import convert_models
-    from .quantize import FRAMES
-    from .video import load_image, read_video
+    from .convert.convert import convert_models
+    from .convert.poses import convert_pose_models, holds_only_pose_networks
 
-    pictures = {}
-    if options.reference is not None:
-        pictures["reference_image"] = load_image(options.reference)
-    if options.pose is not None:
-        pictures["pose_images"] = read_video(options.pose, FRAMES).frames
-    print(convert_models(options.weights, options.models, options.compression, **pictures))
+    convert_pose_models(options.weights, options.models)
+    if holds_only_pose_networks(options.weights):
+        print(options.models)
+        return
+    calibration = _calibration(options) if options.reference or options.pose else None
+    print(
+        convert_models(
+            options.weights, options.models, options.compression, calibration=calibration
+        )
+    )
+
+
+def _calibration(options):
+    from .calibrate import CALIBRATION_FRAMES, PipelineCalibration
+    from .media.images import load_image
+    from .media.read import read_video
+
+    return PipelineCalibration(
+        options.reference and load_image(options.reference),
+        options.pose and read_video(options.pose, CALIBRATION_FRAMES).frames,
+    )
 
 
 def _animate(options) -> None:
-    import numpy as np
-    import torch
-
-    from .pipeline import OVAnimateAnyonePipeline
+    from .jobs import AnimationSettings, Output, animate, check_outputs
+    from .run.pipeline import OVAnimateAnyonePipeline
     from .runtime import precision_config
-    from .video import (
-        check_output,
-        fit_image,
-        load_image,
-        read_video,
-        replacing,
-        side_by_side,
-        write_video,
-    )
 
-    check_output(options.output, ".mp4")
-    if options.save_latents:
-        check_output(options.save_latents, ".npy")
-    if options.output.resolve() in (options.reference.resolve(), options.pose.resolve()):
-        raise ValueError(f"output would overwrite the input {options.output}")
-    if not 0 <= options.seed < 2**63:
-        raise ValueError(f"seed must be from 0 to 2**63 - 1, got {options.seed}")
-    reference, first_pose = load_image(options.reference), read_video(options.pose, 1).frames
+    settings = AnimationSettings(
+        reference=str(options.reference),
+        pose=str(options.pose),
+        outputs=(Output(str(options.output), options.only_result),),
+        width=options.width,
+        height=options.height,
+        num_frames=options.frames,
+        preset=options.preset,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
+        seed=options.seed,
+        save_latents=options.save_latents,
+        from_latents=options.from_latents,
+    )
+    check_outputs(settings)
     pipe = OVAnimateAnyonePipeline.from_pretrained(
         options.models, options.device, precision_config(options.precision)
     )
-    size = pipe.resolve_size(first_pose, options.width, options.height)
-    reference = fit_image(reference, *size)
-    pose = read_video(options.pose, options.frames, lambda frame: fit_image(frame, *size))
-    latents = pipe(
-        reference,
-        pose.frames,
-        num_frames=options.frames,
-        num_inference_steps=options.steps,
-        guidance_scale=options.guidance,
-        preset=options.preset,
-        generator=torch.Generator().manual_seed(options.seed),
-        output_type="latent",
-    ).frames
-    if options.save_latents:
-        with replacing(options.save_latents) as partial, partial.open("wb") as file:
-            np.save(file, latents.numpy())
-    frames = pipe.decode_frames(latents)
-    shown = frames if options.only_result else side_by_side(reference, pose.frames, frames)
-    print(write_video(shown, options.output, pose.fps))
+    for path in animate(pipe, settings):
+        print(path)
 
 
-def _demo(options) -> None:
-    from .demo import make_demo
-    from .pipeline import OVAnimateAnyonePipeline
+def _page(options) -> None:
+    from .page import make_demo
+    from .run.pipeline import OVAnimateAnyonePipeline
 
     pipe = OVAnimateAnyonePipeline.from_pretrained(options.models, options.device)
-    demo = make_demo(pipe, EXAMPLES.glob("*"))
+    with as_file(files("demo_model") / "examples") as folder:
+        demo = make_demo(pipe, folder.iterdir())
     _, url, _ = demo.launch(
         server_name="127.0.0.1", server_port=options.port, prevent_thread_lock=True
     )
@@ -117,12 +131,14 @@ def _demo(options) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m animate_anyone", description=DESCRIPTION)
-    commands = parser.add_subparsers(required=True, metavar="download | convert | animate | demo")
+    parser = argparse.ArgumentParser(prog="animate-anyone", description=DESCRIPTION)
+    commands = parser.add_subparsers(required=True, metavar="download | convert | animate | page")
     _add_download(commands.add_parser("download", help="get the weights", description=DOWNLOAD))
     _add_convert(commands.add_parser("convert", help="weights → OpenVINO IR", description=CONVERT))
     _add_animate(commands.add_parser("animate", help="make a video", description=ANIMATE))
-    _add_demo(commands.add_parser("demo", help="do it in the browser", description=DEMO))
+    _add_page(
+        commands.add_parser("page", aliases=["demo"], help="do it in the browser", description=PAGE)
+    )
     return parser
 
 
@@ -131,6 +147,12 @@ def _add_download(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--weights", type=Path, required=True, metavar="DIR", help="where the weights are kept")
     add("--dry-run", action="store_true", help="only say what would be fetched and whether it fits")
+    add(
+        "--pose",
+        choices=("blazepose", "dwpose"),
+        help="fetch a detector of poses instead: blazepose, 36 MB through pip, is small and fast;"
+        " dwpose, 351 MB from the Hub, is the one that the published weights learned from",
+    )
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
@@ -142,8 +164,9 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
         "--compression",
         choices=("none", "fp16", "int8", "int8-hybrid"),
         default="int8",
-        help="how a weight is stored: in four bytes, in two or in one; int8-hybrid also computes in"
-        " 8 bits where most of the time goes, and needs --reference and --pose (default: %(default)s)",
+        help="how a weight is stored: in four bytes, in two or in one; int8-hybrid also computes"
+        " in 8 bits where most of the time goes, and needs --reference and --pose"
+        " (default: %(default)s)",
     )
     add("--reference", type=Path, metavar="IMG", help="int8-hybrid: a picture to calibrate on")
     add("--pose", type=Path, metavar="VIDEO", help="int8-hybrid: a pose video to calibrate on")
@@ -161,35 +184,23 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         help="picture of the character; cropped to the shape of the result where it differs",
     )
     add("--pose", type=Path, required=True, metavar="VIDEO", help="video of pose frames: skeletons")
-    add("--output", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT.mp4",
+        help="the video to write, or a .gif",
+    )
     add("--width", type=int, help="pixels, a multiple of 8 (default: see --height)")
     add(
         "--height",
         type=int,
-        help="pixels, a multiple of 8; of width and height one alone gives the other the pose video's"
-        " shape, none at all means the model's own size, or the pose video's where it has none",
+        help="pixels, a multiple of 8; if only one of width and height is given, the other follows"
+        " the shape of the pose video; if neither is, it is the model's own size, or that of the"
+        " pose video where the model has none",
     )
     add("--frames", type=int, help="number of frames (default: the whole pose video)")
-    add(
-        "--preset",
-        choices=("quality", "balanced", "fast"),
-        default="quality",
-        help="how much time to spend: quality takes the recommended steps, balanced a half of them and"
-        " fast a quarter, with UniPC, and guidance in the first ones only (default: %(default)s)",
-    )
-    add(
-        "--steps",
-        type=int,
-        help="denoising steps (default: the preset's share of those that the model recommends, 30 for"
-        " the published weights)",
-    )
-    add(
-        "--guidance",
-        type=float,
-        help="how strongly the result follows the reference; 1 or less turns guidance off and"
-        " halves the time (default: as the model recommends, 3.5 for the published weights)",
-    )
-    add("--seed", type=int, default=0, help="same seed, same video (default: %(default)s)")
+    _add_sampling(add)
     _add_device(add)
     add(
         "--precision",
@@ -198,7 +209,36 @@ def _add_animate(parser: argparse.ArgumentParser) -> None:
         help="arithmetic of the networks; auto is the device's own choice (default: %(default)s)",
     )
     add("--only-result", action="store_true", help="do not show reference and pose beside it")
-    add("--save-latents", type=Path, metavar="FILE.npy", help="also keep the denoised latents")
+    add("--save-latents", metavar="FILE.npy", help="also keep the denoised latents")
+    add(
+        "--from-latents",
+        metavar="FILE.npy",
+        help="make the video from latents that were kept, without denoising",
+    )
+
+
+def _add_sampling(add) -> None:
+    add(
+        "--preset",
+        choices=("quality", "balanced", "fast"),
+        default="quality",
+        help="how much time to spend: quality takes the recommended steps; balanced takes a half of"
+        " them and fast a quarter, with UniPC and with guidance in the first ones only"
+        " (default: %(default)s)",
+    )
+    add(
+        "--steps",
+        type=int,
+        help="denoising steps (default: the preset's share of those that the model recommends,"
+        " 30 for the published weights)",
+    )
+    add(
+        "--guidance",
+        type=float,
+        help="how strongly the result follows the reference; 1 or less turns guidance off and"
+        " halves the time (default: as the model recommends, 3.5 for the published weights)",
+    )
+    add("--seed", type=int, default=0, help="same seed, same video (default: %(default)s)")
 
 
 def _add_device(add) -> None:
@@ -210,8 +250,8 @@ def _add_device(add) -> None:
     )
 
 
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_demo)
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_page)
     add = parser.add_argument
     add("--models", type=Path, required=True, metavar="DIR", help="folder that convert wrote")
     _add_device(add)

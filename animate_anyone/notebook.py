@@ -10,11 +10,12 @@ import torch
 from IPython.display import SVG, Markdown
 from PIL import Image
 
-from .convert import part_ports
-from .manifest import read_manifest
-from .pipeline import OVAnimateAnyonePipeline
+from .base.manifest import read_manifest
+from .base.tables import table
+from .convert.checkpoints import load_part
+from .convert.ports import part_ports
+from .run.pipeline import OVAnimateAnyonePipeline
 from .runtime import OVPart, precision_config
-from .weights import load_part
 
 # The boxes of the data flow: text, column, row, and whether it is a network.
 BOXES = {
@@ -58,7 +59,7 @@ def draw_data_flow() -> SVG:
     parts = []
     for source, target, label in ARROWS:
         (x0, y0), (x1, y1) = place[source], place[target]
-        x0, y0, y1 = x0 + width, y0 + height / 2, y1 + height / 2
+        x0, y0, y1 = x0 + width, y0 + height // 2, y1 + height // 2
         middle = (x0 + x1) / 2
         parts.append(
             f'<path d="M{x0} {y0} C{middle} {y0} {middle} {y1} {x1 - 4} {y1}" fill="none"'
@@ -93,13 +94,14 @@ def print_ports(model_dir, *names: str) -> None:
 
 def compare_parts(model_dir, differences: dict[str, float]) -> Markdown:
     """A table of the size of each IR's weights before and after compression, and of how far its
-    answers are from PyTorch's, as `relative_difference` found."""
-    lines = ["| part | float32, MB | IR, MB | difference |", "|---|---:|---:|---:|"]
+    answers are from PyTorch's, as `relative_difference` found.
+    """
+    rows = []
     parts = read_manifest(model_dir)["parts"]
     for name, difference in differences.items():
         before, after = parts[name]["float32_bytes"], parts[name]["files"][f"{name}.bin"]["bytes"]
-        lines.append(f"| {name} | {before / 1e6:.1f} | {after / 1e6:.1f} | {difference:.2%} |")
-    return Markdown("\n".join(lines))
+        rows.append((name, f"{before / 1e6:.1f}", f"{after / 1e6:.1f}", f"{difference:.2%}"))
+    return Markdown(table(["part", "float32, MB", "IR, MB", "difference"], rows))
 
 
 @torch.no_grad()
@@ -135,7 +137,8 @@ def feature_pictures(
     features: dict[str, np.ndarray], size: tuple[int, int], count: int = 3
 ) -> list[Image.Image]:
     """The first `count` reference features (1, l, d) as pictures: their three principal components
-    as red, green and blue. `size` is that of the reference in pixels (width, height)."""
+    as red, green and blue. `size` is that of the reference in pixels (width, height).
+    """
     pictures = []
     for feature in list(features.values())[:count]:
         tokens = feature[0] - feature[0].mean(axis=0)  # l d
@@ -153,10 +156,9 @@ def feature_pictures(
 def timing_table(pipe: OVAnimateAnyonePipeline) -> Markdown:
     """Calls and seconds of every part since the pipeline was opened."""
     total = sum(part.seconds for part in pipe.parts.values()) or 1
-    lines = ["| part | calls | seconds | share |", "|---|---:|---:|---:|"]
-    for name, part in pipe.parts.items():
-        if not part.calls:
-            continue
-        share = part.seconds / total
-        lines.append(f"| {name} | {part.calls} | {part.seconds:.2f} | {share:.0%} |")
-    return Markdown("\n".join(lines))
+    rows = [
+        (name, part.calls, f"{part.seconds:.2f}", f"{part.seconds / total:.0%}")
+        for name, part in pipe.parts.items()
+        if part.calls
+    ]
+    return Markdown(table(["part", "calls", "seconds", "share"], rows))
