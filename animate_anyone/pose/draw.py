@@ -58,13 +58,21 @@ class Pose:
     """One person in one picture.
 
     Coordinates are (x, y) as fractions of the picture's width and height, y downwards. A missing
-    point is -1 or NaN; `body_score` is the detector's confidence in [0, 1].
+    point is -1 or NaN; scores are the detector's confidence in [0, 1].
     """
 
     body: np.ndarray  # (18, 2), in the order of BODY_NAMES
     body_score: np.ndarray  # (18,)
-    hands: np.ndarray  # (2, 21, 2), wrist first, then thumb to little finger
+    hands: np.ndarray  # (2, 21, 2), the person's left one first; wrist, then thumb to little finger
     face: np.ndarray  # (68, 2), the points of the 300-W challenge
+    hands_score: np.ndarray | None = None  # (2, 21); None: all that are there are sure
+    face_score: np.ndarray | None = None  # (68,)
+
+    def __post_init__(self):
+        if self.hands_score is None:
+            self.hands_score = np.ones((2, HAND_POINTS))
+        if self.face_score is None:
+            self.face_score = np.ones(FACE_POINTS)
 
 
 def draw_pose(pose: Pose, width: int, height: int) -> np.ndarray:
