@@ -1,4 +1,4 @@
-"""Reference pictures and pose videos to try the demonstration model with: held-out characters,
+"""Reference pictures and pose videos to try the small model with: held-out characters,
 held-out motions.
 
     python -m demo_model.examples
@@ -10,14 +10,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from animate_anyone.video import write_video
-from demo_model.character import HELD_OUT_SEEDS, random_character
-from demo_model.motion import HELD_OUT_MOTIONS
-from demo_model.performance import FPS, FRAMES
-from demo_model.render import MAP_SIZE, pose_map, render
-from demo_model.skeleton import at_ease, pose_at
+from animate_anyone.media.write import write_video
+from demo_model.drawing.character import HELD_OUT_SEEDS, random_character
+from demo_model.drawing.motion import HELD_OUT_MOTIONS
+from demo_model.drawing.performance import FPS, FRAMES
+from demo_model.drawing.render import MAP_SIZE, pose_map, render
+from demo_model.drawing.skeleton import at_ease, pose_at
+from demo_model.files import HOME
 
-FOLDER = Path(__file__).resolve().parent / "examples"
+FOLDER = HOME / "examples"
 CHARACTERS = {"curly": 0, "crown": 8, "spiky": 15, "kitten": 22}  # which of the held-out ones
 MOTIONS = {
     "dance": "slow_dance",

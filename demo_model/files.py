@@ -1,15 +1,17 @@
 """Where the shipped weights are: float16 safetensors in the layout that `convert` reads."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-WEIGHTS = Path(__file__).resolve().parent / "pretrained_weights"
-MODELS = WEIGHTS.parents[1] / "build" / "demo_models"  # what they are converted to
+from animate_anyone.base.files import replacing
+
+HOME = Path(__file__).resolve().parent
+WEIGHTS = HOME / "pretrained_weights"
+MODELS = Path("build/demo_models")  # what they are converted to
 
 
 def write(folder: Path, name: str, content: dict, step: int = 0) -> None:
@@ -21,9 +23,8 @@ def write(folder: Path, name: str, content: dict, step: int = 0) -> None:
         return
     half = {key: value.half().contiguous() for key, value in content.items()}
     target = path.with_name(f"{path.name}.safetensors")
-    partial = target.with_suffix(".partial")
-    save_file(half, partial, metadata={"steps": str(step)})
-    os.replace(partial, target)
+    with replacing(target) as partial:
+        save_file(half, partial, metadata={"steps": str(step)})
 
 
 def read(folder: Path) -> dict[str, dict[str, torch.Tensor]]:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from animate_anyone.cli import main as command
-from animate_anyone.video import read_video, write_gif
+from animate_anyone.media.read import read_video
+from animate_anyone.media.write import write_gif
 from demo_model.examples import CHARACTERS, FOLDER, MOTIONS
 from demo_model.files import MODELS, WEIGHTS
 
@@ -17,7 +18,8 @@ OUTPUT = MODELS.parent / "demo"
 
 def show(character: str, motion: str, folder: Path) -> int:
     """Convert where needed and animate, as anyone does with pictures and videos of their own; write
-    mp4 and GIF to a folder and return the exit code of the commands."""
+    mp4 and GIF to a folder and return the exit code of the commands.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     result = folder / f"{character}-{motion}.mp4"
     models = ["--models", str(MODELS)]

@@ -1,6 +1,6 @@
 """Animate several held-out characters in several held-out motions: makes `animate-anyone.gif`.
 
-python -m demo_model.gallery --characters 3 8 --motions slow_dance mixture_102
+python -m demo_model.measuring.gallery --characters 3 8 --motions slow_dance mixture_102
 """
 
 import argparse
@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from animate_anyone.convert import convert_models
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from animate_anyone.video import side_by_side, write_gif
-from demo_model.files import MODELS, WEIGHTS
-from demo_model.motion import HELD_OUT_MOTIONS
-from demo_model.performance import FPS, Performance
+from animate_anyone.convert.convert import convert_models
+from animate_anyone.media.images import side_by_side
+from animate_anyone.media.write import write_gif
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
+from demo_model.drawing.motion import HELD_OUT_MOTIONS
+from demo_model.drawing.performance import FPS, Performance
+from demo_model.files import HOME, MODELS, WEIGHTS
 
-OUTPUT = Path(__file__).resolve().parents[1] / "animate-anyone.gif"
+OUTPUT = HOME.parent / "animate-anyone.gif"
 
 
 def gallery(pipe: OVAnimateAnyonePipeline, characters: list[int], motions: list[str], frames: int):

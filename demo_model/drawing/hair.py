@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from demo_model.character import Character, shaded, tinted
-from demo_model.patches import EDGE, Patch, inked
-from demo_model.shapes import Outline, arc, ellipse, mirrored, ribbon, smooth
+from demo_model.drawing.character import Character, shaded, tinted
+from demo_model.drawing.patches import EDGE, Patch, inked
+from demo_model.drawing.shapes import Outline, arc, ellipse, mirrored, ribbon, smooth
 
 
 def back_hair(character: Character) -> list[Patch]:

@@ -7,10 +7,10 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from animate_anyone.pose import Pose
-from demo_model.character import Character
-from demo_model.performance import Performance
-from demo_model.render import render
-from demo_model.scenery import backdrop
+from demo_model.drawing.character import Character
+from demo_model.drawing.performance import Performance
+from demo_model.drawing.render import render
+from demo_model.drawing.scenery import backdrop
 
 REGIONS = ("hair", "top", "bottom")  # colours of a character that a result must keep
 JOINTS = {"hands": (4, 7), "feet": (10, 13), "elbows": (3, 6), "knees": (9, 12), "head": (0,)}
@@ -36,7 +36,9 @@ def measure(performance: Performance, result: np.ndarray) -> dict[str, float]:
 
 
 def psnr(result: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio in dB, mean over frames; of the masked pixels if a mask is given."""
+    """Peak signal-to-noise ratio in dB, mean over frames; of the masked pixels if a mask is
+    given.
+    """
     errors = np.square(result.astype(np.float64) - truth).mean(axis=-1)  # f H W
     if mask is None:
         mask = np.ones(errors.shape, bool)

@@ -1,6 +1,6 @@
-"""How well the demonstration model animates, measured through the OpenVINO pipeline.
+"""How well the small model animates, measured through the OpenVINO pipeline.
 
-    python -m demo_model.evaluate
+    python -m demo_model.measuring.evaluate
 
 Held-out characters perform held-out motions; the truth is drawn for comparison. Beside the model
 stand two baselines, and the autoencoder alone as the best that the model could reach. Writes the
@@ -16,17 +16,18 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from animate_anyone.convert import convert_models
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.base.tables import table
+from animate_anyone.convert.convert import convert_models
 from animate_anyone.pose import Pose
-from demo_model.character import random_character
-from demo_model.data import still_poses
-from demo_model.files import MODELS, WEIGHTS
-from demo_model.measures import measure
-from demo_model.performance import FRAMES, Performance
-from demo_model.render import SIZE, render
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
+from demo_model.drawing.character import random_character
+from demo_model.drawing.performance import FRAMES, Performance
+from demo_model.drawing.render import SIZE, render
+from demo_model.files import HOME, MODELS, WEIGHTS
+from demo_model.measuring.measures import measure
+from demo_model.training.data import still_poses
 
-FOLDER = Path(__file__).resolve().parent / "results"
+FOLDER = HOME / "results"
 PEOPLE_SEARCHED = 300  # training characters among whose pictures the nearest pose is looked for
 SHEET_FRAME = 14
 
@@ -99,11 +100,12 @@ def evaluate(pipe: OVAnimateAnyonePipeline, characters: int, folder: Path, **set
 
 def as_table(means: dict[str, dict[str, float]]) -> str:
     """Markdown: one row per measure, one column per answer."""
-    lines = [f"| | {' | '.join(means)} |", "|---" * (len(means) + 1) + "|"]
-    for name in next(iter(means.values())):
+
+    def row(name: str) -> list[str]:
         digits = 3 if name == "SSIM" else 1
-        lines.append(f"| {name} | {' | '.join(f'{m[name]:.{digits}f}' for m in means.values())} |")
-    return "\n".join(lines)
+        return [name, *(f"{mean[name]:.{digits}f}" for mean in means.values())]
+
+    return table(["", *means], map(row, next(iter(means.values()))))
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from demo_model.character import Character, shaded, tinted
-from demo_model.patches import Patch, Sprite, inked
-from demo_model.shapes import Outline, arc, ellipse, ribbon, smooth
+from demo_model.drawing.character import Character, shaded, tinted
+from demo_model.drawing.patches import Patch, Sprite, inked
+from demo_model.drawing.shapes import Outline, arc, ellipse, ribbon, smooth
 
 EDGE = 0.055  # width of the outline
 HEM = 1.08  # where the top ends

@@ -71,7 +71,8 @@ class Trainer:
 
     def run(self, loss_of: Callable[[int], dict], minutes: float = math.inf) -> bool:
         """Train until done or out of time; `loss_of(step)` gives named losses, the first of which
-        is minimised. Returns whether the training is complete."""
+        is minimised. Returns whether the training is complete.
+        """
         start = saved = time.monotonic()
         before, recent = self.seconds, []
         with tqdm(total=self.steps, initial=self.step, unit="step", mininterval=10) as bar:

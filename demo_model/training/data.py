@@ -1,4 +1,4 @@
-"""What the demonstration model learns from: pictures and pose maps, rendered once and kept on disk.
+"""What the small model learns from: pictures and pose maps, rendered once and kept on disk.
 
 Axes: n characters, p pictures of each, f frames, c latent channels, h w latent rows and columns,
 H W pixels, s pixels of the image encoder.
@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
+from animate_anyone.media.pixels import clip_pixels
 from animate_anyone.pose import Pose
-from animate_anyone.preprocess import clip_pixels
-from demo_model.character import Character, random_character
-from demo_model.motion import TRAIN_MOTIONS
-from demo_model.render import SIZE, pose_map, render, render_clip
-from demo_model.skeleton import at_ease, pose_at
+from demo_model.drawing.character import Character, random_character
+from demo_model.drawing.motion import TRAIN_MOTIONS
+from demo_model.drawing.render import SIZE, pose_map, render, render_clip
+from demo_model.drawing.skeleton import at_ease, pose_at
 
 LOOK_SECONDS = 60.0  # a moment of a motion is drawn from this span
 
@@ -93,7 +93,8 @@ def still_poses(character: Character, count: int) -> list[Pose]:
     """A character at ease, then at random moments of random training motions."""
     rng, names = np.random.default_rng([character.seed, 1]), list(TRAIN_MOTIONS)
     draws = [(names[rng.integers(len(names))], rng.uniform(0, LOOK_SECONDS)) for _ in range(count)]
-    # The first moment gives way to the pose at ease; the others stay those that training began with.
+    # The first moment gives way to the pose at ease; the others stay those that training began
+    # with.
     return [at_ease(character), *(pose_at(character, motion, at) for motion, at in draws[1:])]
 
 
@@ -109,7 +110,8 @@ class Clip:
 
 def clip_of(seed: int, frames: int, rng: torch.Generator, vae, image_size: int) -> Clip:
     """A training character in a random training motion at a random moment and rate, with a
-    reference that stands at ease."""
+    reference that stands at ease.
+    """
     names = list(TRAIN_MOTIONS)
     which, when, rate = torch.rand(3, generator=rng).tolist()
     character, motion = random_character(seed), names[int(which * len(names))]

@@ -3,9 +3,9 @@
 import numpy as np
 
 from animate_anyone.pose import Pose
-from demo_model.character import GROUND, Build, Character
-from demo_model.motion import MOTIONS, Joints, Motion
-from demo_model.shapes import arc, direction, ellipse
+from demo_model.drawing.character import GROUND, Build, Character
+from demo_model.drawing.motion import MOTIONS, Joints, Motion
+from demo_model.drawing.shapes import arc, direction, ellipse
 
 RIGHT, LEFT = -1, 1  # the character's own right is on the picture's left
 

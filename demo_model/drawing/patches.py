@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageDraw
 
-from demo_model.character import Colour, ink
-from demo_model.shapes import Outline, grown
+from demo_model.drawing.character import Colour, ink
+from demo_model.drawing.shapes import Outline, grown
 
 EDGE = 0.075  # width of the outlines on a head, in head radii
 

@@ -10,7 +10,7 @@ import numpy as np
 
 Colour = tuple[int, int, int]
 
-TRAIN_SEEDS = range(100_000)  # what the demonstration model learns from
+TRAIN_SEEDS = range(100_000)  # what the small model learns from
 HELD_OUT_SEEDS = range(900_000, 901_000)  # what it is shown with: characters it has never seen
 
 GROUND = 0.945  # height of the soles in the picture, from its top

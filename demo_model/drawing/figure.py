@@ -2,7 +2,7 @@
 
 The hair behind the head comes first, then the left arm, the left leg, the right leg, the trunk
 with its skirt, the right arm and the head. The 18 body points alone say where everything goes, so
-a picture is a function of character and pose: what the demonstration model has to learn.
+a picture is a function of character and pose: what the small model has to learn.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo_model.character import GROUND, Character, Colour, ink, shaded
-from demo_model.clothes import trunk_sprite
-from demo_model.head import head_sprites
-from demo_model.patches import Sprite
-from demo_model.shapes import Outline, arc, capsule, direction, ellipse, grown, smooth
-from demo_model.skeleton import EAR, FACE_TURN, LEFT, NOSE, PALM, RIGHT, turned
+from demo_model.drawing.character import GROUND, Character, Colour, ink, shaded
+from demo_model.drawing.clothes import trunk_sprite
+from demo_model.drawing.head import head_sprites
+from demo_model.drawing.patches import Sprite
+from demo_model.drawing.shapes import Outline, arc, capsule, direction, ellipse, grown, smooth
+from demo_model.drawing.skeleton import EAR, FACE_TURN, LEFT, NOSE, PALM, RIGHT, turned
 
 EDGE = 0.011  # width of the limbs' outlines, as a fraction of the picture's side
 NEAR, FAR = 1.0, 0.88  # brightness of the right and of the left limbs

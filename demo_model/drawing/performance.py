@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.pose import Pose
-from demo_model.character import HELD_OUT_SEEDS, Character, random_character
-from demo_model.motion import HELD_OUT_MOTIONS
-from demo_model.render import SIZE, pose_map, render
-from demo_model.skeleton import at_ease, pose_at
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
+from demo_model.drawing.character import HELD_OUT_SEEDS, Character, random_character
+from demo_model.drawing.motion import HELD_OUT_MOTIONS
+from demo_model.drawing.render import SIZE, pose_map, render
+from demo_model.drawing.skeleton import at_ease, pose_at
 
 FRAMES, FPS = 24, 12
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from demo_model.character import Character, Colour, ink, mixed, shaded
-from demo_model.hair import back_hair, front_hair
-from demo_model.hats import hat
-from demo_model.patches import EDGE, Patch, Sprite, inked
-from demo_model.shapes import arc, ellipse, mirrored, ribbon
-from demo_model.skeleton import EYE, MOUTH
+from demo_model.drawing.character import Character, Colour, ink, mixed, shaded
+from demo_model.drawing.hair import back_hair, front_hair
+from demo_model.drawing.hats import hat
+from demo_model.drawing.patches import EDGE, Patch, Sprite, inked
+from demo_model.drawing.shapes import arc, ellipse, mirrored, ribbon
+from demo_model.drawing.skeleton import EYE, MOUTH
 
 SIDES = (-1, 1)
 DARK, WHITE, ROUGE, TONGUE = (52, 36, 56), (255, 255, 255), (172, 44, 66), (240, 112, 120)

@@ -4,13 +4,13 @@ import numpy as np
 from PIL import Image
 
 from animate_anyone.pose import Pose, draw_pose
-from demo_model.character import Character
-from demo_model.figure import draw_figure
-from demo_model.motion import Motion
-from demo_model.scenery import backdrop
-from demo_model.skeleton import pose_at
+from demo_model.drawing.character import Character
+from demo_model.drawing.figure import draw_figure
+from demo_model.drawing.motion import Motion
+from demo_model.drawing.scenery import backdrop
+from demo_model.drawing.skeleton import pose_at
 
-SIZE = 128  # pixels both ways, which the demonstration model works at
+SIZE = 128  # pixels both ways, which the small model works at
 SUPERSAMPLE = 4  # drawn this much larger, then averaged down: Pillow's polygons have hard edges
 MAP_SIZE = 512  # the pose guider's own canvas; its line widths are made for it
 

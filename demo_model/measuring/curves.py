@@ -1,6 +1,6 @@
 """Draw the learning curves of all stages from their logs.
 
-python -m demo_model.curves
+python -m demo_model.measuring.curves
 """
 
 import csv
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from demo_model.train import LOGS, SETTINGS
+from demo_model.training.train import LOGS, SETTINGS
 
 TITLES = {
     "vae": "autoencoder: squared error",

@@ -5,9 +5,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo_model.character import Character, mixed, shaded, tinted
-from demo_model.patches import Patch, Sprite
-from demo_model.shapes import Outline, arc, ellipse, mirrored, smooth
+from demo_model.drawing.character import Character, mixed, shaded, tinted
+from demo_model.drawing.patches import Patch, Sprite
+from demo_model.drawing.shapes import Outline, arc, ellipse, mirrored, smooth
 
 HORIZON = 0.8  # where the floor begins, from the top of the picture
 WHITE, SUN, GREEN, LEAF, WOOD = (

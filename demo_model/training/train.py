@@ -1,12 +1,12 @@
-"""Train the demonstration model, stage by stage, on a CPU.
+"""Train the small model, stage by stage, on a CPU.
 
-    python -m demo_model.train vae
-    python -m demo_model.train images --minutes 60
-    python -m demo_model.train motion
+    python -m demo_model.training.train vae
+    python -m demo_model.training.train images --minutes 60
+    python -m demo_model.training.train motion
 
-Every stage continues from its checkpoint below build/training, or, on a new machine, from the shipped
-weights. At the end of a run it writes its averaged weights to demo_model/pretrained_weights in
-float16, in the file layout that `convert` reads.
+Every stage continues from its checkpoint below build/training, or, on a new machine, from the
+shipped weights. At the end of a run it writes its averaged weights to demo_model/pretrained_weights
+in float16, in the file layout that `convert` reads.
 
 On Linux, glibc gives large blocks back to the system after every step and asks for them anew, which
 can take more time than the training itself; MALLOC_MMAP_THRESHOLD_=4294967296 and
@@ -21,12 +21,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from animate_anyone import config as layout
-from animate_anyone.models import build_vae
-from demo_model.character import HELD_OUT_SEEDS
-from demo_model.data import Stills, clip_of, to_tensor
-from demo_model.files import WEIGHTS, read, steps_done, write
-from demo_model.networks import (
+from animate_anyone.base import layout
+from animate_anyone.base.config import DEFAULT_SCHEDULER
+from animate_anyone.base.files import read_json
+from animate_anyone.networks import build_vae
+from demo_model.drawing.character import HELD_OUT_SEEDS
+from demo_model.files import HOME, WEIGHTS, read, steps_done, write
+from demo_model.training.data import Stills, clip_of, to_tensor
+from demo_model.training.networks import (
     GENERATION,
     IMAGE_ENCODER,
     UNET,
@@ -35,12 +37,12 @@ from demo_model.networks import (
     MotionModel,
     VelocityLoss,
 )
-from demo_model.training import Trainer, batch_rng, begin_as_identity
+from demo_model.training.trainer import Trainer, batch_rng, begin_as_identity
 
 logger = logging.getLogger(__name__)
 
-BUILD = Path(__file__).resolve().parents[1] / "build" / "training"
-LOGS = Path(__file__).resolve().parent / "logs"
+BUILD = Path("build/training")
+LOGS = HOME / "logs"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def train_vae(settings: Settings, minutes: float) -> None:
 
 def train_images(settings: Settings, minutes: float) -> None:
     """Reference UNet, denoising UNet without motion modules, pose guider and image encoder together
-    (AnimateAnyone, section 3.3, first stage)."""
+    (AnimateAnyone, section 3.3, first stage).
+    """
     stills = Stills(settings.build / "data", settings.characters, settings.pictures)
     latents = stills.latents(_shipped_vae(settings))  # n p c h w
     model = ImageModel()
@@ -139,13 +142,14 @@ def train_images(settings: Settings, minutes: float) -> None:
         write(settings.weights, stem, _part(trainer.average, prefix), trainer.step)
     write(settings.weights, layout.IMAGE_ENCODER_CONFIG, IMAGE_ENCODER)
     write(settings.weights, layout.SD_UNET_CONFIG, UNET)
-    write(settings.weights, layout.SCHEDULER_CONFIG, layout.DEFAULT_SCHEDULER)
+    write(settings.weights, layout.SCHEDULER_CONFIG, DEFAULT_SCHEDULER)
     write(settings.weights, layout.GENERATION_CONFIG, GENERATION)
 
 
 def train_motion(settings: Settings, minutes: float) -> None:
     """The motion modules alone, on clips; all else stays as the images taught it
-    (AnimateAnyone, section 3.3, second stage)."""
+    (AnimateAnyone, section 3.3, second stage).
+    """
     vae = _shipped_vae(settings)
     model = MotionModel(read(settings.weights))
     stems = {"denoising_unet.": layout.MOTION_MODULE}
@@ -207,7 +211,7 @@ def _trainer(name: str, module, settings: Settings, stems: dict[str, str]) -> Tr
 
 
 def _shipped_vae(settings: Settings):
-    config = layout.read_json(settings.weights / layout.VAE_CONFIG)
+    config = read_json(settings.weights / layout.VAE_CONFIG)
     vae = build_vae(config)
     vae.load_state_dict(read(settings.weights)[layout.VAE])
     return vae.eval().requires_grad_(False)

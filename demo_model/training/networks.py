@@ -1,4 +1,4 @@
-"""Sizes of the demonstration model, and what its two diffusion stages train.
+"""Sizes of the small model, and what its two diffusion stages train.
 
 Axes: b characters, c latent channels, f pictures or frames of each, h w latent rows and columns,
 H W pixels, s pixels of the image encoder, e width of the embedding.
@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import nn
 
-from animate_anyone import config as layout
-from animate_anyone.config import DEFAULT_SCHEDULER, UNetConfig
-from animate_anyone.models import DenoisingUNet, PoseGuider, ReferenceUNet, build_image_encoder
-from demo_model.render import SIZE
+from animate_anyone.base import layout
+from animate_anyone.base.config import DEFAULT_SCHEDULER, UNetConfig
+from animate_anyone.networks import DenoisingUNet, PoseGuider, ReferenceUNet, build_image_encoder
+from demo_model.drawing.render import SIZE
 
 VAE = {
     "_class_name": "AutoencoderKL",
@@ -63,7 +63,9 @@ POSE_CHANNELS = (16, 16, 32, 32, 48, 48, 64, 48)
 
 
 class ImageModel(nn.Module):
-    """The four networks that the first stage trains; frames of a character do not see each other."""
+    """The four networks that the first stage trains; frames of a character do not see each
+    other.
+    """
 
     def __init__(self, motion: bool = False):
         super().__init__()
@@ -79,7 +81,8 @@ class ImageModel(nn.Module):
     def forward(self, noisy, timesteps, reference, pixels, poses, dropped: bool):
         """Velocity of noisy latents (b, c, f, h, w) at timesteps (b f,) or (1,), given reference
         latents (b, c, h, w), its pixels (b, 3, s, s) and poses (b, 3, f, H, W); `dropped` leaves
-        out reference and embedding, as the unconditional half of guidance does."""
+        out reference and embedding, as the unconditional half of guidance does.
+        """
         pose_features = self.pose_guider(poses)
         embedding = self.image_encoder(pixels)[:, None]  # b 1 e
         if dropped:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from demo_model.character import Character, shaded
-from demo_model.patches import EDGE, Patch, inked
-from demo_model.shapes import Outline, arc, ellipse, smooth
+from demo_model.drawing.character import Character, shaded
+from demo_model.drawing.patches import EDGE, Patch, inked
+from demo_model.drawing.shapes import Outline, arc, ellipse, smooth
 
 GOLD, YOLK, PINK = (252, 200, 72), (255, 214, 90), (250, 160, 170)
 

@@ -1,0 +1,1 @@
+"""Characters, motions, and pictures of both: the truth is known for every frame."""

@@ -1,0 +1,1 @@
+"""How good the small model is, and pictures that show it."""
