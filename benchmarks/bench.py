@@ -1,8 +1,8 @@
 """All benchmarks, one after the other: `make bench`, or `make bench ARGS="--quick"`.
 
-By default they run on the small model that is shipped; `--full-size` measures the speed of steps and networks
-with random weights of the published model's size (11 GB on disk). `--quick` measures less, to see
-that all of it works. The tables go to the screen and to `results.md`.
+By default they run on the small model; `--full-size` measures the speed of steps
+and networks with random weights of the published model's size (11 GB on disk). `--quick` measures
+less, to see that all of it works. The tables go to the screen and to `results.md`.
 """
 
 import argparse
@@ -15,14 +15,11 @@ from pathlib import Path
 
 import openvino as ov
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-sys.path.insert(0, str(ROOT))
-
-from animate_anyone.convert import convert_models
+BUILD = Path("build")
+from animate_anyone.convert.convert import convert_models
 from demo_model.files import MODELS, WEIGHTS
 
-FULL_WEIGHTS, FULL_MODELS = ROOT / "build" / "full_weights", ROOT / "build" / "full_models"
+FULL_WEIGHTS, FULL_MODELS = BUILD / "full_weights", BUILD / "full_models"
 KINDS = ("ir", "plain", "hybrid", "shallow", "torch")
 
 
@@ -41,17 +38,17 @@ def sections(options) -> dict[str, list[str]]:
     growth, quality = (str(options.output / f"{name}.png") for name in ("growth", "quality"))
     frames = ["8", "16", "24"] if options.quick else ["8", "16", "24", "48", "96"]
     sides = ["256", "384"] if options.quick else ["256", "384", "512"]
-    step = ["step.py", *folders, *size, *repeats, "--engines"]
+    step = ["step", *folders, *size, *repeats, "--engines"]
     speed = {
         "One step with guidance, bf16": [*step, *(f"{kind}-bf16" for kind in KINDS)],
         "One step with guidance, f32": [*step, "ir-f32", "plain-f32", "torch-f32"],
-        "Each network alone": ["parts.py", *folders, *size, *repeats],
+        "Each network alone": ["parts", *folders, *size, *repeats],
         "Growth with frames and pixels": [
-            *("growth.py", "--models", str(models), "--chart", growth, *repeats),
+            *("growth", "--models", str(models), "--chart", growth, *repeats),
             *("--frames", *frames, "--sides", *sides),
         ],
     }
-    large_step = ["step.py", *folders, *large, "--engines"]
+    large_step = ["step", *folders, *large, "--engines"]
     large_steps = {
         "A large step with guidance, bf16": [*large_step, "ir-bf16", "plain-bf16", "hybrid-bf16"],
         "A large step with guidance, by default": [*large_step, "ir-auto", "hybrid-auto"],
@@ -60,13 +57,13 @@ def sections(options) -> dict[str, list[str]]:
         return speed if options.quick else large_steps | speed
     return speed | {
         "8-bit arithmetic": [
-            *("int8.py", *(["--characters", "1", "--no-sweep"] if options.quick else [])),
+            *("int8", *(["--characters", "1", "--no-sweep"] if options.quick else [])),
         ],
         "Length of the video": [
-            *("long_video.py", "--frames", "48", "96" if options.quick else "600"),
+            *("long_video", "--frames", "48", "96" if options.quick else "600"),
         ],
         "Quality over time": [
-            *("quality.py", "--chart", quality, "--characters", "1" if options.quick else "4"),
+            *("quality", "--chart", quality, "--characters", "1" if options.quick else "4"),
         ],
     }
 
@@ -78,7 +75,7 @@ def machine() -> str:
 
 def prepare(full_size: bool) -> None:
     """Convert what the benchmarks run, ours and the plain conversion; what is there is kept."""
-    from benchmarks.int8 import calibration_pictures
+    from benchmarks.int8 import calibration
     from benchmarks.plain import convert as convert_plain
     from benchmarks.step import hybrid_folder
     from tools.random_weights import write_weights
@@ -88,7 +85,7 @@ def prepare(full_size: bool) -> None:
         write_weights(weights, "full")
     convert_models(weights, models)
     convert_plain(weights, models)
-    convert_models(weights, hybrid_folder(models), "int8-hybrid", **calibration_pictures())
+    convert_models(weights, hybrid_folder(models), "int8-hybrid", calibration=calibration())
 
 
 def main() -> None:
@@ -96,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full-size", action="store_true", help="random weights of full size")
     parser.add_argument("--quick", action="store_true", help="measure less")
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--output", type=Path, default=BUILD / "bench")
     options = parser.parse_args()
     prepare(options.full_size)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -107,7 +104,7 @@ def main() -> None:
     ]
     for title, command in sections(options).items():
         print(f"\n## {title}\n", flush=True)
-        command = [sys.executable, str(HERE / command[0]), *command[1:]]
+        command = [sys.executable, "-m", f"benchmarks.{command[0]}", *command[1:]]
         table = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         print(table, flush=True)
         text.append(f"## {title}\n\n{table}")

@@ -1,41 +1,19 @@
 """Time and peak memory of a whole conversion, in a process of its own.
 
-    python tools/random_weights.py --size full --output build/full_weights
-    python benchmarks/conversion_memory.py --weights build/full_weights --models build/full_models
+    python -m tools.random_weights --size full --output build/full_weights
+    python -m benchmarks.conversion_memory --weights build/full_weights --models build/full_models
 
 Resident memory counts mapped weight files too, which the system can drop at any time; "own" is what
 the process allocated itself.
 """
 
 import argparse
-import sys
-import threading
 import time
 from pathlib import Path
 
-import psutil
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from animate_anyone.convert import COMPRESSIONS, convert_models
-from benchmarks.int8 import calibration_pictures
-
-
-class MemoryPeak(threading.Thread):
-    """Highest resident and own memory of this process in GB, sampled 50 times a second."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.resident = self.own = 0.0
-        self.start()
-
-    def run(self):
-        process = psutil.Process()
-        while True:
-            memory = process.memory_info()
-            self.resident = max(self.resident, memory.rss / 1e9)
-            self.own = max(self.own, (memory.rss - memory.shared) / 1e9)
-            time.sleep(0.02)
+from animate_anyone.convert.convert import COMPRESSIONS, convert_models
+from benchmarks.common import MemoryPeak
+from benchmarks.int8 import calibration
 
 
 def main() -> None:
@@ -47,9 +25,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.models.is_dir() and any(options.models.iterdir()):
         parser.error(f"{options.models} is not empty: what is converted already would not be timed")
-    pictures = calibration_pictures() if options.compression == "int8-hybrid" else {}
+    watched = calibration() if options.compression == "int8-hybrid" else None
     peak, start = MemoryPeak(), time.perf_counter()
-    convert_models(options.weights, options.models, options.compression, **pictures)
+    convert_models(options.weights, options.models, options.compression, calibration=watched)
     minutes = (time.perf_counter() - start) / 60
     size = sum(path.stat().st_size for path in options.models.iterdir()) / 1e9
     print(f"{minutes:.1f} minutes, peak {peak.resident:.1f} GB resident, of it")

@@ -1,22 +1,18 @@
 """How many floating-point operations a denoising step takes, counted on tensors without data.
 
-    python benchmarks/flops.py --width 448 --height 512 --frames 24
+    python -m benchmarks.flops --width 448 --height 512 --frames 24
 
-counts at the size of Stable Diffusion 1.5: matrix products, convolutions and attention, both halves of
-guidance, a multiplication and an addition as two.
+counts at the size of Stable Diffusion 1.5: matrix products, convolutions and attention, both halves
+of guidance, a multiplication and an addition as two.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from animate_anyone.config import UNetConfig, reference_feature_names
-from animate_anyone.models import DenoisingUNet
+from animate_anyone.base.config import UNetConfig, reference_feature_names
+from animate_anyone.networks import DenoisingUNet
 from benchmarks.plain import made_plain
 from tools.random_weights import FULL_CONFIGS
 

@@ -1,56 +1,32 @@
 """How the time of a denoising step grows with frames and with pixels.
 
-    python benchmarks/growth.py --models build/demo_models
+    python -m benchmarks.growth --models build/demo_models
 
-A step runs the half that sees the reference, in windows of 24 frames that share 4, as the pipeline does by
-default. Frames grow at the smallest size, pixels at the fewest frames. Prints a Markdown table and
-draws a chart; times are shares of the first point's.
+A step runs the half that sees the reference, in windows of 24 frames that share 4, as the pipeline
+does by default. Frames grow at the smallest size, pixels at the fewest frames. Prints a Markdown
+table and draws a chart; times are shares of the first point's.
 """
 
 import argparse
-import statistics
-import sys
-import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from animate_anyone.context import context_windows
-from animate_anyone.denoise import windowed_prediction
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.run.denoise import windowed_prediction
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.run.windows import context_windows
 from benchmarks.charts import RESULTS, plain_ticks, save
+from benchmarks.common import median_seconds, prepared, table
 
 CHART = RESULTS / "growth.png"
 
 
 def step_of(pipe: OVAnimateAnyonePipeline, side: int, frames: int):
     """A function that runs one step on noise, at side×side pixels."""
-    noise = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
-    picture = Image.fromarray(noise)
-    embedding = pipe.encode_image(picture)
-    features = pipe.reference_features(picture, embedding, side, side)
-    poses = pipe.pose_features([picture] * frames, side, side)
-    for name in ("image_encoder", "vae_encoder", "reference_unet"):
-        pipe.parts[name].release()
-    denoiser, windows = pipe.denoiser(embedding, features, poses), context_windows(frames)
-    latents = pipe.prepare_latents(frames, side, side, None)
+    denoiser, latents = prepared(pipe, (side, side), frames)
+    windows = context_windows(frames)
     return lambda: windowed_prediction(denoiser, latents, 500.0, windows, guidance_scale=1.0)
-
-
-def seconds_of(step, repeats: int) -> float:
-    """Median time; the first call compiles and does not count."""
-    step()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
 
 
 def measure(models: Path, frames: list[int], sides: list[int], repeats: int) -> dict:
@@ -58,7 +34,7 @@ def measure(models: Path, frames: list[int], sides: list[int], repeats: int) -> 
     pipe = OVAnimateAnyonePipeline.from_pretrained(models)
     points = [(sides[0], count) for count in frames] + [(side, frames[0]) for side in sides[1:]]
     return {
-        point: seconds_of(step_of(pipe, *point), repeats)
+        point: median_seconds(step_of(pipe, *point), repeats)
         for point in tqdm(points, desc="Measuring", unit="size")
     }
 
@@ -66,10 +42,11 @@ def measure(models: Path, frames: list[int], sides: list[int], repeats: int) -> 
 def as_table(seconds: dict) -> str:
     """Markdown, one row per size."""
     first = next(iter(seconds.values()))
-    lines = ["| pixels | frames | seconds | to the first |", "|---|---|---|---|"]
-    for (side, frames), value in seconds.items():
-        lines.append(f"| {side}×{side} | {frames} | {value:.2f} | {value / first:.2f} |")
-    return "\n".join(lines)
+    rows = [
+        (f"{side}×{side}", frames, f"{value:.2f}", f"{value / first:.2f}")
+        for (side, frames), value in seconds.items()
+    ]
+    return table(["pixels", "frames", "seconds", "to the first"], rows)
 
 
 def draw(seconds: dict, path: Path) -> Path:

@@ -1,17 +1,17 @@
 """What 8-bit arithmetic costs in quality, one kind of layer at a time.
 
-    python benchmarks/int8.py --characters 4
+    python -m benchmarks.int8 --characters 4
 
-The denoising UNet of the small model is quantised with `animate_anyone.quantize`, calibrated on a character
-that it was trained on, and animates held-out ones at its recommended settings. The first row has 8-bit weights
-only. *change* is how near the frames are to those of the first row, in dB; the time is that of the UNet
-alone, as a share of the first row's, in turns. Prints a Markdown table.
+The denoising UNet of the small model is quantised with `animate_anyone.quantize`, calibrated on a
+character that it was trained on, and animates held-out ones at its recommended settings. The first
+row has 8-bit weights only. *change* is how near the frames are to those of the first row, in dB;
+the time is that of the UNet alone, as a share of the first row's, in turns. Prints a Markdown
+table.
 """
 
 import argparse
 import re
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +21,20 @@ import openvino as ov
 from PIL import Image
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from animate_anyone.config import reference_feature_names
-from animate_anyone.convert import convert_models, to_openvino
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from animate_anyone.quantize import FRAMES, KEPT, quantize, record_inputs, split_layers
+from animate_anyone.base.config import reference_feature_names
+from animate_anyone.calibrate import CALIBRATION_FRAMES, PipelineCalibration
+from animate_anyone.convert.checkpoints import load_part
+from animate_anyone.convert.convert import convert_models
+from animate_anyone.convert.export import to_openvino
+from animate_anyone.convert.quantize import KEPT, quantize, split_layers
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.runtime import OVPart
-from animate_anyone.weights import load_part
-from demo_model.character import random_character
+from benchmarks.common import table
+from demo_model.drawing.character import random_character
+from demo_model.drawing.performance import FPS, Performance
+from demo_model.drawing.skeleton import pose_at
 from demo_model.files import MODELS, WEIGHTS
-from demo_model.measures import measure, psnr
-from demo_model.performance import FPS, Performance
-from demo_model.skeleton import pose_at
+from demo_model.measuring.measures import measure, psnr
 
 KINDS = {  # the first pattern that is found in a layer's path decides
     "timestep embedding": r"time_emb",
@@ -72,17 +73,20 @@ def kind_of(layer: str) -> str:
     return next((kind for kind, pattern in KINDS.items() if re.search(pattern, layer)), "others")
 
 
-def calibration_pictures() -> dict:
-    """What `convert_models` calibrates on: a character of the training set in one of its motions."""
+def calibration() -> PipelineCalibration:
+    """On a character of the training set in one of its motions."""
+    times = [k / FPS for k in range(CALIBRATION_FRAMES)]
     character = random_character(0)
-    show = Performance(character, [pose_at(character, "dance", k / FPS) for k in range(FRAMES)])
-    return {"reference_image": Image.fromarray(show.reference), "pose_images": show.maps}
+    show = Performance(character, [pose_at(character, "dance", time) for time in times])
+    return PipelineCalibration(Image.fromarray(show.reference), show.maps)
 
 
 def make_variants(folder: Path, sweep: bool) -> list[Variant]:
-    """All but `quantize.KEPT` in 8 bits; before that, in a sweep, every kind alone and all together."""
+    """All but `quantize.KEPT` in 8 bits; before that, in a sweep, every kind alone and all
+    together.
+    """
     models = convert_models(WEIGHTS, MODELS)
-    inputs = record_inputs(models, **calibration_pictures())
+    inputs = calibration().record(models)
     module = load_part("denoising_unet", WEIGHTS)
     model = to_openvino("denoising_unet", module)
     layers, _ = split_layers(model, ())
@@ -98,7 +102,7 @@ def make_variants(folder: Path, sweep: bool) -> list[Variant]:
             path = folder / f"{index}.xml"
             variant.layers = len(split_layers(model, variant.kept)[0])
             ov.save_model(quantize(model.clone(), inputs, variant.kept), path)
-            dynamic = {name: 1 for name in reference_feature_names(variant.pipe.unet_config)}
+            dynamic = {name: 1 for name in reference_feature_names(variant.pipe.config.unet)}
             variant.pipe.parts["denoising_unet"] = OVPart(ov.Core(), path, "CPU", {}, dynamic)
     return found
 
@@ -119,18 +123,14 @@ def measure_all(found: list[Variant], characters: int) -> None:
 
 def as_table(found: list[Variant]) -> str:
     """Markdown, one row per variant."""
-    lines = [
-        "| 8-bit arithmetic in | layers | PSNR | SSIM | change | time |",
-        "|---|---|---|---|---|---|",
-    ]
-    first = found[0]
+    first, rows = found[0], []
     for variant in found:
         pairs = zip(variant.results, first.results)
         change = "" if variant is first else f"{statistics.mean(psnr(a, b) for a, b in pairs):.1f}"
         time = statistics.median(a / b for a, b in zip(variant.seconds, first.seconds))
-        scores = f"{variant.mean('PSNR'):.2f} | {variant.mean('SSIM'):.3f}"
-        lines.append(f"| {variant.name} | {variant.layers} | {scores} | {change} | {time:.2f} |")
-    return "\n".join(lines)
+        scores = f"{variant.mean('PSNR'):.2f}", f"{variant.mean('SSIM'):.3f}"
+        rows.append((variant.name, variant.layers, *scores, change, f"{time:.2f}"))
+    return table(["8-bit arithmetic in", "layers", "PSNR", "SSIM", "change", "time"], rows)
 
 
 def main() -> None:

@@ -1,26 +1,24 @@
 """Peak memory of `animate` over the length of the video, each length in a process of its own.
 
-    python benchmarks/long_video.py --frames 48 600
+    python -m benchmarks.long_video --frames 48 600
 
-The small model, one of its own motions over and over, two steps. Memory is looked at 50 times a second.
+The small model, one of its own motions over and over, two steps. Memory is looked at 50 times a
+second.
 """
 
 import argparse
-import contextlib
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import cycle, islice
 from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from animate_anyone.convert import convert_models
-from animate_anyone.video import read_video, write_video
+from animate_anyone.convert.convert import convert_models
+from animate_anyone.media.read import read_video
+from animate_anyone.media.write import write_video
+from benchmarks.common import MemoryPeak, table
 from demo_model.examples import FOLDER
 from demo_model.files import MODELS, WEIGHTS
 
@@ -33,16 +31,13 @@ def peak_of(frames: int, folder: Path) -> float:
     inputs = ["--reference", FOLDER / "crown.png", "--pose", pose]
     output = ["--output", folder / "out.mp4", "--steps", "2", "--only-result"]
     process = psutil.Popen(
-        [*command, *inputs, *output], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [*command, *inputs, *output], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    peak = 0
-    while process.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            peak = max(peak, process.memory_info().rss)
-        time.sleep(0.02)
+    peak = MemoryPeak(process)
+    process.wait()
     if process.returncode:
         raise RuntimeError(f"{frames} frames failed: {process.stderr.read().decode()[-300:]}")
-    return peak / 1e6
+    return 1000 * peak.resident
 
 
 def main() -> None:
@@ -51,10 +46,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[48, 600])
     options = parser.parse_args()
     convert_models(WEIGHTS, MODELS)
-    print("| frames | peak resident MB |\n|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for frames in options.frames:
-            print(f"| {frames} | {peak_of(frames, Path(folder)):.0f} |", flush=True)
+        rows = [(frames, f"{peak_of(frames, Path(folder)):.0f}") for frames in options.frames]
+    print(table(["frames", "peak resident MB"], rows, numbers_from=0))
 
 
 if __name__ == "__main__":

@@ -1,26 +1,24 @@
-"""Each network alone: seconds, counted operations, share of the matrix-multiply speed, peak memory.
+r"""Each network alone: seconds, operations, share of the matrix-multiply speed, peak memory.
 
-    python benchmarks/parts.py --weights build/full_weights --models build/full_models \\
+    python -m benchmarks.parts --weights build/full_weights --models build/full_models \
         --width 256 --height 256 --frames 8
 
-Every network runs in a process of its own, beside one that counts its operations and measures how fast
-this machine multiplies matrices in the same precision. The denoising UNet runs the half that sees the
-reference; pose guider and VAE decoder run one frame. Operations are those of the whole PyTorch module: the
-IR of the reference UNet ends a little earlier. Prints a Markdown table.
+Every network runs in a process of its own, beside one that counts its operations and measures how
+fast this machine multiplies matrices in the same precision. The denoising UNet runs the half that
+sees the reference; pose guider and VAE decoder run one frame. Operations are those of the whole
+PyTorch module: the IR of the reference UNet ends a little earlier. Prints a Markdown table.
 """
 
 import argparse
 import json
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from animate_anyone.config import PART_NAMES
-from benchmarks.step import common_parser, peak_resident, random_inputs
+from animate_anyone.base.layout import PART_NAMES
+from benchmarks.common import common_parser, peak_resident, run_module, table
+from benchmarks.step import random_inputs
 
 PRECISIONS = ("f32", "bf16")
 MATRIX = 2048  # rows and columns of the matrices multiplied for comparison
@@ -30,7 +28,7 @@ def part_inputs(name: str, options) -> dict:
     """Random tensors of the sizes that a run has, by port name."""
     import torch
 
-    from animate_anyone.weights import unet_config
+    from animate_anyone.convert.checkpoints import unet_config
 
     config, width, height = unet_config(options.weights), options.width, options.height
     sample = torch.randn(1, config.in_channels, height // 8, width // 8)
@@ -55,7 +53,7 @@ def part_inputs(name: str, options) -> dict:
 
 def image_size(models: Path) -> int:
     """Side of the picture that the image encoder of a model folder looks at."""
-    from animate_anyone.manifest import read_manifest
+    from animate_anyone.base.manifest import read_manifest
 
     return read_manifest(models)["config"]["image_size"]
 
@@ -65,7 +63,7 @@ def part_flops(name: str, inputs: dict, weights: Path) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from animate_anyone.weights import load_part
+    from animate_anyone.convert.checkpoints import load_part
 
     module = load_part(name, weights).to("meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -117,7 +115,7 @@ def measure(options) -> dict[str, dict]:
 
 
 def _process(job: str, key: str) -> dict:
-    command = [sys.executable, *sys.argv, "--job", job, "--worker", key]
+    command = run_module("--job", job, "--worker", key)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{job} of {key} failed with {done.returncode}: {done.stderr[-300:]}")
@@ -129,23 +127,19 @@ JOBS = {"count": count, "run": run}
 
 def as_table(results: dict[str, dict]) -> str:
     """Markdown, one row per network and precision."""
-    lines = [
-        "| network | precision | seconds | GFLOP | GFLOP/s | of matrix speed | peak resident GB |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    header = ["network", "precision", "seconds", "GFLOP", "GFLOP/s", "of matrix speed"]
+    rows = []
     for key, row in results.items():
-        name, precision = key.split("-")
         speed = row["flops"] / row["seconds"]
-        lines.append(
-            f"| {name} | {precision} | {row['seconds']:.3f} | {row['flops'] / 1e9:.3g}"
-            f" | {speed / 1e9:.3g} | {speed / row['multiply']:.0%} | {row['peak'] / 1e9:.2f} |"
-        )
-    return "\n".join(lines)
+        numbers = f"{row['seconds']:.3f}", f"{row['flops'] / 1e9:.3g}", f"{speed / 1e9:.3g}"
+        share, peak = f"{speed / row['multiply']:.0%}", f"{row['peak'] / 1e9:.2f}"
+        rows.append((*key.split("-"), *numbers, share, peak))
+    return table([*header, "peak resident GB"], rows, numbers_from=2)
 
 
 def main() -> None:
     """Command line; see the module's docstring."""
-    parser = common_parser(__doc__.splitlines()[0])
+    parser = common_parser(__doc__)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)

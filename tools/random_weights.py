@@ -1,7 +1,7 @@
 """Write random weights in the reference layout, every tensor a pure function of its name.
 
-    python tools/random_weights.py --size toy --output build/toy_weights
-    python tools/random_weights.py --size full --output build/full_weights   # 11 GB
+    python -m tools.random_weights --size toy --output build/toy_weights
+    python -m tools.random_weights --size full --output build/full_weights   # 11 GB
 
 The recipe is that of `tests/golden/README.md`: the golden outputs were computed from the toy set
 with salt "toy". The full size is for measuring speed and memory: its pictures are noise.

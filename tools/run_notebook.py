@@ -1,6 +1,7 @@
-"""Run the notebook and store it with what it printed and drew, without films, pages and progress bars.
+"""Run the notebook and store it with what it printed and drew, without films, pages and progress
+bars.
 
-    python tools/run_notebook.py
+    python -m tools.run_notebook
 
 Those would be megabytes in the repository; whoever runs the notebook sees them.
 """

@@ -1,0 +1,1 @@
+"""What this costs and gives: one file per question, run as `python -m benchmarks.NAME`."""
