@@ -1,9 +1,9 @@
 """Toy weights by the golden recipe, converted once for the whole run."""
 
+import hashlib
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,41 +19,73 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 TOY = ROOT / "tests" / "golden" / "toy"
-sys.path.insert(0, str(ROOT))
+POSE_WEIGHTS = ROOT / "build" / "pose_weights"
 
-from animate_anyone.convert import convert_models
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.base.lock import exclusive
+from animate_anyone.convert.convert import convert_models
+from animate_anyone.convert.poses import convert_pose_models
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.runtime import precision_config
 from demo_model.files import WEIGHTS
 from tools.random_weights import write_weights
 
 
+def cache_folder() -> Path:
+    """Where weights and IRs of the tests are kept, for all workers and for the next run: a folder
+    for each state of the code that makes them. Tests that change them work on a copy."""
+    sources = [
+        *(ROOT / "animate_anyone").glob("base/*.py"),
+        *(ROOT / "animate_anyone").glob("convert/*.py"),
+        *(ROOT / "animate_anyone").glob("networks/*.py"),
+        ROOT / "animate_anyone" / "calibrate.py",
+        ROOT / "tools" / "random_weights.py",
+        ROOT / "requirements.txt",
+    ]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources)))
+    folder = ROOT / "build" / "tests" / digest.hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+CACHE = cache_folder()
+
+
 @pytest.fixture(scope="session")
-def toy_weights(tmp_path_factory) -> Path:
+def toy_weights() -> Path:
     """The weights that the golden outputs were computed with."""
-    return write_weights(tmp_path_factory.mktemp("weights"), size="toy")
+    folder, finished = CACHE / "toy_weights", CACHE / "toy_weights.finished"
+    with exclusive(CACHE, "test"):
+        if not finished.exists():
+            write_weights(folder, size="toy")
+            finished.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
-def toy_models(toy_weights, tmp_path_factory) -> Path:
+def toy_models(toy_weights) -> Path:
     """The toy weights as IR, uncompressed."""
-    return convert_models(toy_weights, tmp_path_factory.mktemp("models"), compression="none")
+    return convert_models(toy_weights, CACHE / "toy", compression="none")
 
 
 @pytest.fixture(scope="session")
-def toy_models_int8(toy_weights, tmp_path_factory) -> Path:
+def toy_models_int8(toy_weights) -> Path:
     """The toy weights as IR as `convert` writes it by default."""
-    return convert_models(toy_weights, tmp_path_factory.mktemp("int8"))
+    return convert_models(toy_weights, CACHE / "toy_int8")
 
 
 @pytest.fixture(scope="session")
-def demo_models(tmp_path_factory) -> Path:
-    """The shipped model as IR, which the workers share: who comes second finds it current. Tests that
-    change it work on a copy."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    return convert_models(WEIGHTS, folder / "demo_models")
+def demo_models() -> Path:
+    """The small model as IR."""
+    return convert_models(WEIGHTS, CACHE / "small_model")
+
+
+@pytest.fixture(scope="session")
+def blazepose_models() -> Path:
+    """MediaPipe's networks as IR. `make test` fetches them; tests make no requests."""
+    if not (POSE_WEIGHTS / "BlazePose").is_dir():
+        pytest.skip(f"no BlazePose networks in {POSE_WEIGHTS}: `make test` fetches them")
+    convert_pose_models(POSE_WEIGHTS, CACHE / "blazepose")
+    return CACHE / "blazepose"
 
 
 @pytest.fixture(scope="session")

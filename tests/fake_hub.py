@@ -1,8 +1,9 @@
-"""A small Hugging Face Hub on loopback, which can be told to fail in the ways that the real one does.
+"""A small Hugging Face Hub on loopback, which can be told to fail in the ways that the real one
+does.
 
-It answers HEAD and GET of `/{repo}/resolve/{revision}/{path}`. Files with an ending in `LARGE` lie on
-a CDN as the real ones do: a redirect to another host, with size and sha256 in `X-Linked-*` headers.
-The others are answered directly, with git's id of the content as ETag.
+It answers HEAD and GET of `/{repo}/resolve/{revision}/{path}`. Files with an ending in `LARGE` lie
+on a CDN as the real ones do: a redirect to another host, with size and sha256 in `X-Linked-*`
+headers. The others are answered directly, with git's id of the content as ETag.
 """
 
 import hashlib

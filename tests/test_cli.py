@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from animate_anyone.cli import _parser, main
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from animate_anyone.presets import PRESETS
+from animate_anyone.media.images import fit_image, load_image
+from animate_anyone.media.read import read_video
+from animate_anyone.media.write import write_video
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.run.presets import PRESETS
 from animate_anyone.runtime import precision_config
-from animate_anyone.video import fit_image, load_image, read_video, write_video
 
 from conftest import ROOT, TOY, load_case
 
@@ -32,14 +34,14 @@ def animate(models, pose, output, *more) -> list[str]:
     return [str(argument) for argument in ["animate", *arguments, *more]]
 
 
-def test_convert_then_animate_twice(toy_weights, pose_video, tmp_path):
+@pytest.mark.slow
+def test_animate_twice(toy_models_int8, pose_video, tmp_path):
     """The main job in processes of its own: three panels of 40 frames, and the same bytes again."""
-    models = tmp_path / "models"
-    runs = [["convert", "--weights", str(toy_weights), "--models", str(models)]]
+    runs = []
     for name in ("first", "second"):
         more = ["--width", "48", "--height", "64", "--frames", "40", "--steps", "2", "--seed", "3"]
         latents = ["--save-latents", tmp_path / f"{name}.npy"]
-        runs.append(animate(models, pose_video, tmp_path / f"{name}.mp4", *more, *latents))
+        runs.append(animate(toy_models_int8, pose_video, tmp_path / f"{name}.mp4", *more, *latents))
     for run in runs:
         command = [sys.executable, "-m", "animate_anyone", *run]
         result = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
@@ -94,7 +96,7 @@ def test_preset(toy_models, pose_video, tmp_path):
         (["--device", "TPU"], "device 'TPU' does not exist here; there are ['CPU'"),
         (["--guidance", "inf"], "guidance_scale must be at least 0 and finite, got inf"),
         (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
-        (["--output", "out.gif"], "output must end in .mp4, got 'out.gif'"),
+        (["--output", "out.avi"], "output must end in .mp4 or .gif, got 'out.avi'"),
         (["--save-latents", "nowhere/x.npy"], "output folder nowhere does not exist"),
         (["--save-latents", "x.pt"], "output must end in .npy, got 'x.pt'"),
         (["--output", "nowhere/out.mp4"], "output folder nowhere does not exist"),

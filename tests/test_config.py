@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from animate_anyone.config import GENERATION_CONFIG, GenerationConfig
-from animate_anyone.convert import convert_models, inference_settings
+from animate_anyone.base.config import GenerationConfig
+from animate_anyone.base.layout import GENERATION_CONFIG
+from animate_anyone.convert.convert import convert_models, inference_settings
 
 
 def test_published_weights_bring_no_recommendation(toy_weights):

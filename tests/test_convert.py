@@ -8,13 +8,14 @@ import openvino as ov
 import pytest
 import torch
 
-from animate_anyone import convert
-from animate_anyone.config import DEEP_FEATURES, PART_NAMES, reference_feature_names
-from animate_anyone.convert import convert_models
-from animate_anyone.lock import LOCK
-from animate_anyone.manifest import MANIFEST, read_manifest
-from animate_anyone.models.motion import TemporalAttention
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
+from animate_anyone.base.config import reference_feature_names
+from animate_anyone.base.layout import DEEP_FEATURES, PART_NAMES
+from animate_anyone.base.lock import LOCK
+from animate_anyone.base.manifest import MANIFEST, read_manifest
+from animate_anyone.convert import convert, export
+from animate_anyone.convert.convert import convert_models
+from animate_anyone.networks.motion import TemporalAttention
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.runtime import precision_config
 
 TOLERANCE = 1e-3
@@ -62,10 +63,9 @@ def test_ir_of_denoising_unet(pipe, components, half):
     output = pipe.parts["denoising_unet"](**inputs)
     golden = components["denoising_unet"]["outputs"][f"noise_pred_{half}"]
     assert np.abs(output["noise_pred"] - golden.numpy()).max() < TOLERANCE
-    # The last layer alone, on what came from below. It looks at one feature, and asks the first one
-    # for nothing but its shape.
-    names = reference_feature_names(pipe.unet_config)
-    needed = {*list(inputs)[:4], DEEP_FEATURES, names[0], names[-1]}
+    # The last layer alone, on what came from below. It looks at one feature.
+    names = reference_feature_names(pipe.config.unet)
+    needed = {*list(inputs)[:4], DEEP_FEATURES, names[-1]}
     assert set(pipe.parts["last_layer"].inputs) == needed
     last_layer, given = pipe.parts["last_layer"], inputs | {DEEP_FEATURES: output[DEEP_FEATURES]}
     alone = last_layer(**{name: given[name] for name in last_layer.inputs})
@@ -75,7 +75,7 @@ def test_ir_of_denoising_unet(pipe, components, half):
 @pytest.mark.parametrize("frames", [7, 8])
 def test_attention_over_as_many_frames_as_heads(pipe, frames):
     """In bfloat16, where there is any: 8 heads over 8 frames are no further off than over 7."""
-    module = TemporalAttention(64, pipe.unet_config).requires_grad_(False)
+    module = TemporalAttention(64, pipe.config.unet).requires_grad_(False)
     example = torch.randn(16, frames, 64, generator=torch.Generator().manual_seed(0))
     model = ov.convert_model(module, example_input=(example,))
     model.reshape({0: list(example.shape)})
@@ -99,13 +99,33 @@ def test_every_port_has_a_name_and_dynamic_sizes(toy_models, pipe):
             for axis, size in enumerate(port.partial_shape):
                 assert size.is_dynamic == (axis != channel_axis(port)), (port.names, axis)
     assert models["denoising_unet"].input("sample").partial_shape.to_string() == "[?,4,?,?,?]"
-    features = reference_feature_names(pipe.unet_config)
+    features = reference_feature_names(pipe.config.unet)
     assert [port.get_any_name() for port in models["reference_unet"].outputs] == features
     assert [port.get_any_name() for port in models["denoising_unet"].inputs][4:] == features
 
 
+def test_no_reference_with_all_sizes_open(toy_models, components):
+    """Nobody makes the IR static here: no reference tokens are none, not half of a shape."""
+    inputs = components["denoising_unet"]["inputs"]
+    features = components["reference_unet"]["outputs"]
+    compiled = ov.Core().compile_model(
+        toy_models / "denoising_unet.xml", "CPU", precision_config("f32")
+    )
+    given = {
+        "sample": inputs["sample"],
+        "timestep": torch.tensor([float(inputs["timestep"])]),
+        "encoder_hidden_states": torch.zeros_like(inputs["encoder_hidden_states"]),
+        "pose_features": inputs["pose_features"],
+        **{name: value[:, :0] for name, value in features.items()},
+    }
+    output = compiled({name: value.numpy() for name, value in given.items()})["noise_pred"]
+    golden = components["denoising_unet"]["outputs"]["noise_pred_uncond"]
+    assert np.abs(output - golden.numpy()).max() < TOLERANCE
+
+
 def test_reference_unet_ends_at_its_last_norm(toy_models):
-    """Nothing behind the last feature is in the IR: its attentions are one fewer than its blocks."""
+    """Nothing behind the last feature is in the IR: its attentions are one fewer than its
+    blocks."""
     model = ov.Core().read_model(toy_models / "reference_unet.xml")
     attentions = [op for op in model.get_ops() if op.get_type_name() == "ScaledDotProductAttention"]
     assert len(attentions) == len(model.outputs) - 1
@@ -174,25 +194,26 @@ def test_compressed_weights_are_smaller_and_close(toy_models, toy_models_int8, p
 
 def test_interrupted_conversion_continues(toy_weights, tmp_path, monkeypatch):
     """What was finished before an interruption is kept, what was not is not trusted."""
-    original = convert.to_openvino
+    original = export.to_openvino
+    parts = [name for name in PART_NAMES if not name.endswith("unet")]  # which take longer
 
     def interrupted(name, module):
-        if name == "reference_unet":
+        if name == "vae_decoder":
             raise KeyboardInterrupt
         return original(name, module)
 
-    monkeypatch.setattr(convert, "to_openvino", interrupted)
+    monkeypatch.setattr(export, "to_openvino", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        convert_models(toy_weights, tmp_path, compression="none")
-    with pytest.raises(ValueError, match="lacks reference_unet"):
+        convert_models(toy_weights, tmp_path, compression="none", parts=parts)
+    with pytest.raises(ValueError, match="lacks vae_decoder"):
         OVAnimateAnyonePipeline.from_pretrained(tmp_path)
-    monkeypatch.setattr(convert, "to_openvino", original)
+    monkeypatch.setattr(export, "to_openvino", original)
     times = modified(tmp_path)
-    assert set(times) == {"image_encoder.bin", "vae_encoder.bin", "vae_decoder.bin"}
-    convert_models(toy_weights, tmp_path, compression="none")
+    assert set(times) == {"image_encoder.bin", "vae_encoder.bin"}
+    convert_models(toy_weights, tmp_path, compression="none", parts=parts)
     assert {name: modified(tmp_path)[name] for name in times} == times
     assert {path.name for path in tmp_path.iterdir()} == {MANIFEST, LOCK} | {
-        f"{name}.{ending}" for name in PART_NAMES for ending in ("xml", "bin")
+        f"{name}.{ending}" for name in parts for ending in ("xml", "bin")
     }
 
 

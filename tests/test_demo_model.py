@@ -1,4 +1,4 @@
-"""The shipped demonstration model, through the OpenVINO pipeline: what it can do, and that
+"""The small model, through the OpenVINO pipeline: what it can do, and that
 reference, pose and guidance are what it does it with."""
 
 import shutil
@@ -8,11 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from animate_anyone.convert import convert_models
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from demo_model import measures
+from animate_anyone.convert.convert import convert_models
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
+from demo_model.drawing.performance import Performance
 from demo_model.files import WEIGHTS
-from demo_model.performance import Performance
+from demo_model.measuring import measures
+
+from conftest import CACHE
 
 FRAMES = 12
 
@@ -23,11 +25,12 @@ def demo(demo_models) -> OVAnimateAnyonePipeline:
 
 
 @pytest.fixture(scope="module")
-def without_motion(demo_models, tmp_path_factory) -> OVAnimateAnyonePipeline:
+def without_motion(demo_models) -> OVAnimateAnyonePipeline:
     """The same model, its motion modules silenced: nothing leaves their last layer."""
-    weights, silent = tmp_path_factory.mktemp("weights"), tmp_path_factory.mktemp("silent")
+    weights, silent = CACHE / "silent_weights", CACHE / "silent"
     shutil.copytree(WEIGHTS, weights, dirs_exist_ok=True)
-    shutil.copytree(demo_models, silent, dirs_exist_ok=True)
+    if not silent.exists():
+        shutil.copytree(demo_models, silent)
     path = weights / "motion_module.safetensors"
     state = load_file(path)
     for name, value in state.items():

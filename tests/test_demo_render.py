@@ -1,4 +1,4 @@
-"""The demonstration's world: who is drawn, how they move, and what the picture shows."""
+"""The small model's world: who is drawn, how they move, and what the picture shows."""
 
 from dataclasses import replace
 
@@ -19,11 +19,11 @@ from demo_model import (
     render,
     render_clip,
 )
-from demo_model.character import GROUND, STANDING_HEIGHT, shaded
-from demo_model.figure import FAR
-from demo_model.motion import Joints
-from demo_model.scenery import SCENES, backdrop
-from demo_model.skeleton import posed
+from demo_model.drawing.character import GROUND, STANDING_HEIGHT, shaded
+from demo_model.drawing.figure import FAR
+from demo_model.drawing.motion import Joints
+from demo_model.drawing.scenery import SCENES, backdrop
+from demo_model.drawing.skeleton import posed
 
 SEEDS = (0, 1, 2, 3, HELD_OUT_SEEDS[0])
 BONES = [

@@ -1,4 +1,4 @@
-"""Training of the demonstration model: three steps of each stage, resumed, and converted."""
+"""Training of the small model: three steps of each stage, resumed, and converted."""
 
 import csv
 from dataclasses import replace
@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from animate_anyone.weights import load_part
-from demo_model import train, training
-from demo_model.character import random_character
-from demo_model.data import Stills
+from animate_anyone.convert.checkpoints import load_part
+from demo_model.drawing.character import random_character
+from demo_model.drawing.render import render
+from demo_model.drawing.skeleton import at_ease
 from demo_model.files import read, steps_done
-from demo_model.render import render
-from demo_model.skeleton import at_ease
-from demo_model.train import SETTINGS, STAGES
-from demo_model.training import Trainer, batch_rng, cosine
+from demo_model.training import train, trainer
+from demo_model.training.data import Stills
+from demo_model.training.train import SETTINGS, STAGES
+from demo_model.training.trainer import Trainer, batch_rng, cosine
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def log_rows(folders, stage: str) -> list[dict]:
 
 def test_three_steps_of_each_stage_resume_and_load(folders, monkeypatch):
     monkeypatch.setattr(train, "held_out_psnr", lambda vae: 0.0)  # needs 64 more characters
-    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     for stage, run in STAGES.items():
         run(tiny(stage, folders), float("inf"))
         rows = log_rows(folders, stage)
@@ -62,7 +62,7 @@ def test_training_goes_on_from_shipped_weights(folders, tmp_path):
 
 def test_interrupted_training_is_the_same_training(tmp_path, monkeypatch):
     """Interrupted between two checkpoints and resumed, or in one go: the same weights and log."""
-    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
 
     def trainer_of(name):
         torch.manual_seed(0)

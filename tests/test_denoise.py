@@ -7,15 +7,17 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from animate_anyone.config import DEFAULT_SCHEDULER
-from animate_anyone.context import context_windows
-from animate_anyone.denoise import denoise, guided_prediction, windowed_prediction
+from animate_anyone.base.config import DEFAULT_SCHEDULER
+from animate_anyone.run.denoise import denoise, guided_prediction, windowed_prediction
+from animate_anyone.run.presets import Sampling
+from animate_anyone.run.windows import context_windows
 
 
-def scheduler(steps: int) -> DDIMScheduler:
+def sampling(steps: int, **settings) -> Sampling:
+    """DDIM, by default without guidance."""
     ddim = DDIMScheduler.from_config(DEFAULT_SCHEDULER)
     ddim.set_timesteps(steps)
-    return ddim
+    return Sampling(ddim, steps, **settings)
 
 
 def test_a_video_that_fits_is_one_window():
@@ -49,7 +51,7 @@ def test_bad_windows(arguments):
 def test_overlapping_windows_are_averaged():
     sample = torch.zeros(1, 1, 3, 1, 1)
 
-    def denoiser(sample, timestep, frames, conditional, shallow=False):
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
         return torch.full_like(sample, float(frames[0] + 1))
 
     prediction = windowed_prediction(denoiser, sample, 0.0, [[0, 1], [1, 2]], 1.0)
@@ -57,7 +59,7 @@ def test_overlapping_windows_are_averaged():
 
 
 def test_guidance_formula():
-    def denoiser(sample, timestep, frames, conditional, shallow=False):
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
         return torch.full_like(sample, 5.0 if conditional else 2.0)
 
     sample = torch.zeros(1, 1, 1, 1, 1)
@@ -67,9 +69,9 @@ def test_guidance_formula():
 
 def counting(calls: list):
     """A denoiser whose answer grows by 1 with each step, and that notes what it is asked."""
-    timesteps = scheduler(8).timesteps.tolist()
+    timesteps = sampling(8).scheduler.timesteps.tolist()
 
-    def denoiser(sample, timestep, frames, conditional, shallow=False):
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
         calls.append((timesteps.index(timestep), conditional))
         return torch.full_like(sample, float(timesteps.index(timestep)))
 
@@ -87,7 +89,7 @@ def counting(calls: list):
 def test_guidance_interval(options, conditional, unconditional):
     """Both halves inside of the interval, the conditional one alone elsewhere."""
     calls, noise = [], torch.zeros(1, 1, 1, 2, 2)
-    denoise(counting(calls), noise, scheduler(8), [[0]], guidance_scale=2.0, **options)
+    denoise(counting(calls), noise, sampling(8, guidance_scale=2.0, **options), [[0]])
     assert [step for step, half in calls if half] == conditional
     assert [step for step, half in calls if not half] == unconditional
 
@@ -98,15 +100,14 @@ def test_guidance_interval(options, conditional, unconditional):
 def test_cache_interval(interval, steps):
     """The denoiser is asked in fewer steps; what it would say is a line, so nothing changes."""
     calls, noise = [], torch.randn(1, 1, 1, 2, 2)
-    run = {"windows": [[0]], "guidance_scale": 1.0}
-    exact = denoise(counting([]), noise, scheduler(8), **run)
-    result = denoise(counting(calls), noise, scheduler(8), **run, cache_interval=interval)
+    exact = denoise(counting([]), noise, sampling(8), [[0]])
+    result = denoise(counting(calls), noise, sampling(8, cache_interval=interval), [[0]])
     assert [step for step, _ in calls] == steps
     torch.testing.assert_close(result, exact)
 
 
 @pytest.mark.parametrize(
-    ("options", "full", "shallow"),
+    ("options", "full", "last_layer_only"),
     [
         ({"deep_cache_interval": 3}, [0, 3, 6], [1, 2, 4, 5, 7]),
         ({"deep_cache_interval": 2, "cache_interval": 2}, [0, 2, 6], [1, 4, 7]),
@@ -114,18 +115,18 @@ def test_cache_interval(interval, steps):
         ({"deep_cache_interval": 4, "guidance_interval": (0.0, 0.25)}, [0, 2, 6], [1, 3, 4, 5, 7]),
     ],
 )
-def test_deep_cache_interval(options, full, shallow):
+def test_deep_cache_interval(options, full, last_layer_only):
     """In which steps the last layer runs alone."""
-    seen, timesteps = {True: [], False: []}, scheduler(8).timesteps.tolist()
+    seen, timesteps = {True: [], False: []}, sampling(8).scheduler.timesteps.tolist()
 
-    def denoiser(sample, timestep, frames, conditional, shallow):
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only):
         if conditional:
-            seen[shallow].append(timesteps.index(timestep))
+            seen[last_layer_only].append(timesteps.index(timestep))
         return sample
 
     noise = torch.randn(1, 1, 1, 2, 2)
-    denoise(denoiser, noise, scheduler(8), [[0]], guidance_scale=2.0, **options)
-    assert (seen[False], seen[True]) == (full, shallow)
+    denoise(denoiser, noise, sampling(8, guidance_scale=2.0, **options), [[0]])
+    assert (seen[False], seen[True]) == (full, last_layer_only)
 
 
 def test_windows_spread_over_threads():
@@ -133,13 +134,13 @@ def test_windows_spread_over_threads():
     sample, windows = torch.randn(1, 1, 8, 2, 2), [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 0]]
     together = threading.Barrier(len(windows), timeout=10)
 
-    def denoiser(sample, timestep, frames, conditional, shallow=False):
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
         together.wait()
         return sample / 3
 
     with ThreadPoolExecutor(len(windows)) as executor:
-        spread = windowed_prediction(denoiser, sample, 0.0, windows, 1.0, spread=executor.map)
-    plain = windowed_prediction(lambda sample, *_: sample / 3, sample, 0.0, windows, 1.0)
+        spread = windowed_prediction(denoiser, sample, 0.0, windows, 1.0, map_windows=executor.map)
+    plain = windowed_prediction(lambda sample, *_, **halves: sample / 3, sample, 0.0, windows, 1.0)
     assert torch.equal(spread, plain)
 
 
@@ -147,10 +148,10 @@ def test_exact_velocity_leads_to_the_clean_sample():
     """With a denoiser that knows the answer, DDIM with zero terminal SNR lands on it."""
     torch.manual_seed(0)
     clean, noise = torch.randn(2, 1, 4, 5, 2, 2).unbind(0)
-    ddim = scheduler(5)
+    five = sampling(5)
 
-    def denoiser(sample, timestep, frames, conditional, shallow=False):
-        alpha = ddim.alphas_cumprod[int(timestep)]
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
+        alpha = five.scheduler.alphas_cumprod[int(timestep)]
         epsilon = (sample - alpha.sqrt() * clean[:, :, frames]) / (1 - alpha).sqrt()
         return alpha.sqrt() * epsilon - (1 - alpha).sqrt() * clean[:, :, frames]
 
@@ -161,7 +162,7 @@ def test_exact_velocity_leads_to_the_clean_sample():
         return latents
 
     windows = context_windows(5, 3, 1)
-    result = denoise(denoiser, noise, ddim, windows, 1.0, on_step_end=on_step_end)
+    result = denoise(denoiser, noise, five, windows, on_step_end=on_step_end)
     torch.testing.assert_close(result, clean, rtol=0, atol=1e-4)
     assert steps == list(range(5))
 
@@ -169,5 +170,5 @@ def test_exact_velocity_leads_to_the_clean_sample():
 def test_latents_of_the_caller_are_not_changed():
     latents = torch.randn(1, 4, 3, 2, 2)
     before = latents.clone()
-    denoise(lambda sample, *rest: sample, latents, scheduler(2), [[0, 1, 2]], 1.0)
+    denoise(lambda sample, *_, **halves: sample, latents, sampling(2), [[0, 1, 2]])
     assert torch.equal(latents, before)

@@ -1,4 +1,5 @@
-"""Downloads from a fake Hub, in processes of their own: whatever happens, the next run ends well."""
+"""Downloads from a fake Hub, in processes of their own: whatever happens, the next run ends
+well."""
 
 import json
 import os
@@ -16,8 +17,8 @@ import torch
 from fake_hub import FakeHub
 from omegaconf import OmegaConf
 
-from animate_anyone.download import TABLE, _lacks_spatial_keys, read_table
-from animate_anyone.weights import PARTS, load_part
+from animate_anyone.convert.checkpoints import PARTS, load_part
+from animate_anyone.fetch.download import TABLE, _lacks_spatial_keys, read_table
 
 from conftest import ROOT
 
@@ -26,7 +27,8 @@ DRIVER = """
 import sys, time
 from pathlib import Path
 import huggingface_hub
-from animate_anyone import cli, download, hub
+from animate_anyone import cli
+from animate_anyone.fetch import download, hub
 huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1000
 time.sleep = lambda seconds, sleep=time.sleep: sleep(seconds / 50)
 download.TABLE = Path(sys.argv.pop(1))
@@ -324,7 +326,8 @@ def test_file_is_nowhere(run, hub, weights):
 
 
 def test_another_file_under_the_name(run, hub, weights):
-    """A known size and sum are compared before the first byte, and a mirror may have the right one."""
+    """A known size and sum are compared before the first byte, and a mirror may have the right
+    one."""
     hub.repos["original/model"][UNET] = CONTENT[UNET][1:]
     hub.repos["mirror/model"][UNET] = CONTENT[UNET][::-1]
     code, _, error = run()
@@ -349,7 +352,8 @@ def test_does_not_fit(run, hub, weights):
 
 
 def test_disk_full_on_the_way(run, weights):
-    full = "import errno\ndef http_get(*a, **k): raise OSError(errno.ENOSPC, 'x')\nhub.http_get = http_get"
+    raising = "def http_get(*a, **k): raise OSError(errno.ENOSPC, 'x')"
+    full = f"import errno\n{raising}\nhub.http_get = http_get"
     code, _, error = run(prelude=full)
     assert code == 1
     assert f"{UNET}: the disk is full; make room and run again" in error
@@ -488,6 +492,21 @@ def test_spatial_keys_come_from_stable_diffusion(run, hub, table, weights, toy_w
     assert "denoising_unet lacks spatial keys: they are taken from Stable Diffusion 1.5" in out
     assert {request.path for request in hub.requests} == {sd_path}
     load_part("denoising_unet", weights)
+
+
+def test_a_pose_detector_is_fetched_by_its_name(run, hub, table, weights):
+    groups = OmegaConf.to_container(OmegaConf.load(table))
+    detector = {"pose": "dwpose", "folder": "DWPose", "files": [{"path": GUIDER}]}
+    mirrors = [{"repo": "mirror/model", "revision": None}]
+    OmegaConf.save([*groups, detector | {"mirrors": mirrors}], table)
+    assert run("--pose", "dwpose")[0] == 0
+    assert (weights / "DWPose" / GUIDER).read_bytes() == CONTENT[GUIDER]
+    assert set(read_record(weights)) == {f"DWPose/{GUIDER}"}
+    before = len(hub.requests)
+    assert run("--pose", "dwpose", HF_HUB_OFFLINE="1")[0] == 0
+    assert len(hub.requests) == before
+    assert run()[0] == 0
+    assert set(read_record(weights)) == {*CONTENT, f"DWPose/{GUIDER}"}
 
 
 def test_the_table_is_what_conversion_reads():

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from animate_anyone.config import UNetConfig, reference_feature_names
-from animate_anyone.models import DenoisingUNet, PoseGuider, ReferenceUNet
-from animate_anyone.models.attention import OneTokenAttention
-from animate_anyone.weights import load_part
+from animate_anyone.base.config import UNetConfig, reference_feature_names
+from animate_anyone.convert.checkpoints import load_part
+from animate_anyone.networks import DenoisingUNet, PoseGuider, ReferenceUNet
+from animate_anyone.networks.attention import OneTokenAttention
 from tools.random_weights import FULL_CONFIGS
 
 from conftest import ROOT

@@ -7,17 +7,25 @@ import openvino as ov
 import pytest
 from PIL import Image
 
-from animate_anyone import convert
+from animate_anyone.base.files import file_facts
+from animate_anyone.base.layout import PART_NAMES
+from animate_anyone.base.manifest import part_files, read_manifest
+from animate_anyone.calibrate import (
+    CALIBRATION_FRAMES,
+    CALIBRATION_STEPS,
+    PipelineCalibration,
+    Recorder,
+)
 from animate_anyone.cli import main
-from animate_anyone.config import PART_NAMES
-from animate_anyone.convert import convert_models
-from animate_anyone.manifest import file_facts, part_files, read_manifest
-from animate_anyone.pipeline import OVAnimateAnyonePipeline
-from animate_anyone.quantize import FRAMES, STEPS, Recorder, record_inputs
+from animate_anyone.convert import convert
+from animate_anyone.convert.convert import convert_models
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
 from animate_anyone.runtime import precision_config
-from demo_model import measures
+from demo_model.drawing.performance import Performance
 from demo_model.files import WEIGHTS
-from demo_model.performance import Performance
+from demo_model.measuring import measures
+
+from conftest import CACHE
 
 LOSS = 0.3  # dB that 8-bit arithmetic may cost
 
@@ -25,15 +33,17 @@ LOSS = 0.3  # dB that 8-bit arithmetic may cost
 @pytest.fixture(scope="module")
 def pictures() -> dict:
     """A held-out character to calibrate on, none of those that quality is measured on."""
-    show = Performance.held_out(7, FRAMES)
+    show = Performance.held_out(7, CALIBRATION_FRAMES)
     return {"reference_image": Image.fromarray(show.reference), "pose_images": show.maps}
 
 
 @pytest.fixture(scope="module")
-def hybrid(demo_models, pictures, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hybrid")
-    shutil.copytree(demo_models, folder, dirs_exist_ok=True)
-    return convert_models(WEIGHTS, folder, "int8-hybrid", **pictures)
+def hybrid(demo_models, pictures):
+    folder = CACHE / "hybrid"
+    if not folder.exists():
+        shutil.copytree(demo_models, folder)
+    calibration = PipelineCalibration(**pictures)
+    return convert_models(WEIGHTS, folder, "int8-hybrid", calibration=calibration)
 
 
 def quantized_inputs(path) -> int:
@@ -92,31 +102,32 @@ def test_kept_while_current(hybrid, pictures, tmp_path, monkeypatch):
         done.append((name, compression))
         return {"files": {file: file_facts(model_dir / file) for file in part_files(name)}}
 
-    def interrupted(model_dir, reference_image, pose_images):
-        done.append(reference_image)
+    def interrupted(calibration, model_dir):
+        done.append(calibration.reference_image)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(convert, "convert_part", converted)
-    monkeypatch.setattr(convert, "record_inputs", interrupted)
-    convert_models(WEIGHTS, tmp_path, "int8-hybrid", **pictures)
+    monkeypatch.setattr(PipelineCalibration, "record", interrupted)
+    convert_models(WEIGHTS, tmp_path, "int8-hybrid", calibration=PipelineCalibration(**pictures))
     assert not done
 
     other = pictures["reference_image"].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     with pytest.raises(KeyboardInterrupt):
-        convert_models(WEIGHTS, tmp_path, "int8-hybrid", **pictures | {"reference_image": other})
+        calibration = PipelineCalibration(other, pictures["pose_images"])
+        convert_models(WEIGHTS, tmp_path, "int8-hybrid", calibration=calibration)
     assert done == [("denoising_unet", "int8"), other]
     recipe = read_manifest(tmp_path)["parts"]["denoising_unet"]["recipe"]
     assert recipe["compression"] == "int8" and "calibration" not in recipe
 
 
 def test_records_one_input_per_step(demo_models, pictures):
-    inputs = record_inputs(demo_models, **pictures)
-    assert len(inputs) == STEPS
+    inputs = PipelineCalibration(**pictures).record(demo_models)
+    assert len(inputs) == CALIBRATION_STEPS
     timesteps = [float(values["timestep"][0]) for values in inputs]
     assert timesteps == sorted(set(timesteps), reverse=True)
-    assert {values["sample"].shape for values in inputs} == {(1, 16, FRAMES, 16, 16)}
+    assert {values["sample"].shape for values in inputs} == {(1, 16, CALIBRATION_FRAMES, 16, 16)}
     samples = [values["sample"].std() for values in inputs]
-    assert len(set(samples)) == STEPS  # none was written over by the next
+    assert len(set(samples)) == CALIBRATION_STEPS  # none was written over by the next
 
 
 def test_recorder_leaves_out_empty_features():
@@ -131,34 +142,37 @@ PICTURE = Image.new("RGB", (8, 8))
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "message"),
+    ("pictures", "error", "message"),
     [
-        ({}, ValueError, "needs reference_image and pose_images to calibrate on"),
-        ({"reference_image": PICTURE}, ValueError, "needs reference_image and pose_images"),
+        ((PICTURE, None), ValueError, "needs reference_image and pose_images to calibrate on"),
+        ((PICTURE, []), ValueError, "pose_images must hold at least one image, got none"),
+        (("me.png", [PICTURE]), TypeError, "reference_image must be made of PIL images, got str"),
+    ],
+)
+def test_pictures_to_calibrate_on(pictures, error, message):
+    with pytest.raises(error, match=message):
+        PipelineCalibration(*pictures)
+
+
+CALIBRATION = PipelineCalibration(PICTURE, [PICTURE])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "needs reference_image and pose_images to calibrate on"),
         (
-            {"reference_image": PICTURE, "pose_images": []},
-            ValueError,
-            "pose_images must hold at least one image, got none",
-        ),
-        (
-            {"reference_image": "me.png", "pose_images": [PICTURE]},
-            TypeError,
-            "reference_image must be made of PIL images, got str",
-        ),
-        (
-            {"reference_image": PICTURE, "pose_images": [PICTURE], "parts": ["pose_guider"]},
-            ValueError,
+            {"calibration": CALIBRATION, "parts": ["pose_guider"]},
             "parts must be all for compression 'int8-hybrid'",
         ),
         (
-            {"reference_image": PICTURE, "compression": "int8"},
-            ValueError,
-            "are for compression 'int8-hybrid', got 'int8'",
+            {"calibration": CALIBRATION, "compression": "int8"},
+            "is for compression 'int8-hybrid', got 'int8'",
         ),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_converted(tmp_path, settings, error, message):
-    with pytest.raises(error, match=message):
+def test_bad_input_is_refused_before_anything_is_converted(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
         convert_models(WEIGHTS, tmp_path / "models", **{"compression": "int8-hybrid"} | settings)
     assert not (tmp_path / "models").exists()
 

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animate_anyone.video import (
-    PackedFrames,
-    fit_image,
-    load_image,
-    read_video,
-    side_by_side,
-    to_rgb,
-    write_gif,
-    write_video,
-)
+from animate_anyone.media.images import fit_image, load_image, side_by_side, to_rgb
+from animate_anyone.media.read import PackedFrames, read_video
+from animate_anyone.media.write import write_gif, write_video
 
 
 def moving_square(size=(64, 48), count=8) -> list[Image.Image]:

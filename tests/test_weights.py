@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from animate_anyone.weights import load_part, read_state_dict, source_files
+from animate_anyone.convert.checkpoints import load_part, read_state_dict, source_files
 
 
 @pytest.fixture
