@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 from skimage.data import astronaut
 
+from animate_anyone.base.tables import table
 from animate_anyone.pose.blazepose import BODY_OF_33, FACE_OF_468
 from animate_anyone.pose.detect import DETECTORS, open_detector
 from animate_anyone.pose.detector import NECK
@@ -136,10 +137,11 @@ def print_exactness(result: dict) -> None:
     """A table of the distances, and what was missed."""
     print(f"{result['missed']} of {result['pictures']} people missed")
     print(f"{result['found']} of {result['wanted']} hands found, {result['besides']} besides\n")
-    print("| % of height | median | 95 % below | largest |\n|---|--:|--:|--:|")
+    rows = []
     for kind in KINDS:
         cells = np.percentile(100 * result[kind], (50, 95, 100)) if result[kind].size else ()
-        print(f"| {kind} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
+        rows.append((kind, *(f"{cell:.2f}" for cell in cells)))
+    print(table(["% of height", "median", "95 % below", "largest"], rows))
 
 
 def measure(options: argparse.Namespace, size: str, count: int) -> tuple[int, float, float, float]:
@@ -166,10 +168,12 @@ def measure_alone(*arguments) -> tuple:
 
 def print_speed(rows: list[tuple]) -> None:
     """A table of `measure`'s results."""
-    header = "size", "frames", "with somebody", "frames/s", "processor ms/frame", "peak MB"
-    print(f"\n| {' | '.join(header)} |\n|---|{'--:|' * (len(header) - 1)}")
-    for size, count, seen, rate, busy, peak in rows:
-        print(f"| {size} | {count} | {seen} | {rate:.1f} | {1000 * busy:.0f} | {peak:.0f} |")
+    header = ["size", "frames", "with somebody", "frames/s", "processor ms/frame", "peak MB"]
+    shown = [
+        (size, count, seen, f"{rate:.1f}", f"{1000 * busy:.0f}", f"{peak:.0f}")
+        for size, count, seen, rate, busy, peak in rows
+    ]
+    print("\n" + table(header, shown))
 
 
 if __name__ == "__main__":

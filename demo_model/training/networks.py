@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
+from einops import rearrange
 from torch import nn
 
 from animate_anyone.base import layout
@@ -126,10 +127,10 @@ class VelocityLoss:
         total = self.scheduler.config.num_train_timesteps
         shares = torch.rand(count, generator=rng).sqrt()  # may be rounded up to 1
         timesteps = (total * shares).long().clamp(max=total - 1)
-        alpha = self.scheduler.alphas_cumprod[timesteps]
-        if count > 1:
-            alpha = alpha.view(clean.shape[0], 1, clean.shape[2], 1, 1)
         noise = torch.randn(clean.shape, generator=rng)
-        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        rows = [rearrange(x, "b c f h w -> (b f) c h w") for x in (clean, noise)]
+        noisy, velocity = (
+            rearrange(mix(*rows, timesteps), "(b f) c h w -> b c f h w", f=clean.shape[2])
+            for mix in (self.scheduler.add_noise, self.scheduler.get_velocity)
+        )
         return F.mse_loss(denoiser(noisy, timesteps.float()), velocity)
