@@ -176,7 +176,7 @@ class OVAnimateAnyonePipeline:
             sampling = resolve_sampling(
                 preset,
                 self.generation_config,
-                self.scheduler,
+                self._turns.own(self.scheduler),
                 scheduler=scheduler,
                 num_inference_steps=num_inference_steps,
                 guidance_scale=guidance_scale,

@@ -100,14 +100,14 @@ def resolve_sampling(preset: str | None, recommended: GenerationConfig, current,
 
 
 def _scheduler(wanted, chosen: Preset, current):
-    """A copy of the caller's or of the pipeline's own, which stay as they are; or the preset's."""
+    """A copy of the caller's, which stays as it is; or the preset's; or the pipeline's own."""
     if wanted is not None:
         check_type("scheduler", wanted, diffusers.SchedulerMixin)
         if not hasattr(wanted, "init_noise_sigma"):
             raise ValueError(f"scheduler must be one of diffusion, got {type(wanted).__name__}")
         return deepcopy(wanted)
     if chosen.scheduler is None:
-        return deepcopy(current)
+        return current
     return getattr(diffusers, chosen.scheduler).from_config(current.config)
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 
 
 class Interrupted(RuntimeError):
@@ -30,6 +31,7 @@ class Turns:
         self._lock = threading.RLock()
         self._under_way: set[Activity] = set()
         self._current: Activity | None = None
+        self._depth = 0  # of turns within turns
 
     @contextmanager
     def begin(self) -> Iterator[Activity]:
@@ -48,9 +50,11 @@ class Turns:
         with self._lock:
             self._under_way.add(activity)
             before, self._current = self._current, activity
+            self._depth += 1
             try:
                 yield
             finally:
+                self._depth -= 1
                 self._current = before
 
     @contextmanager
@@ -67,6 +71,10 @@ class Turns:
                 yield
         finally:
             self._lock.release()
+
+    def own(self, thing):
+        """The thing itself, or a copy in a turn within a turn, which must leave it as it is."""
+        return thing if self._depth < 2 else deepcopy(thing)
 
     def interrupt(self, thread: int | None = None) -> None:
         """Stop all that is under way, or what this thread began; what waits or comes later is not
