@@ -48,9 +48,8 @@ def convert_models(
             UNet, which computes with 8-bit activations as well: faster, less exact.
         parts: which of `PART_NAMES`. A pipeline needs all, converted in as many calls as you like;
             "int8-hybrid" needs all in one.
-        calibration: for "int8-hybrid" alone, a `calibrate.PipelineCalibration`: it shows the range
-        of
-            every activation.
+        calibration: for "int8-hybrid" alone, a `calibrate.PipelineCalibration`: it shows the
+            range of every activation.
 
     Returns:
         `model_dir`.
