@@ -39,11 +39,11 @@ class Files:
         def streaming(**values):
             yield from handler(**self._looked_at(values, names))
 
-        def plain(**values):
+        def at_once(**values):
             return handler(**self._looked_at(values, names))
 
         whole = handler.func if isinstance(handler, partial) else handler
-        return streaming if inspect.isgeneratorfunction(whole) else plain
+        return streaming if inspect.isgeneratorfunction(whole) else at_once
 
     def _looked_at(self, values: dict, names: Collection[str]) -> dict:
         for name, value in values.items():

@@ -18,6 +18,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+from .base.checks import all_finite
+
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "f32", "bf16", "f16")
@@ -76,8 +78,7 @@ class OVPart:
 
     def _refuse_non_finite(self, outputs: Mapping[str, np.ndarray]) -> None:
         for value in outputs.values():
-            # float32 values that are finite have a sum in float64 that is, too.
-            if not np.isfinite(value.sum(dtype=np.float64)):
+            if not all_finite(value):
                 raise FloatingPointError(
                     f"{self.name} gave values that are not finite numbers, on {self.device} in"
                     f" {self._precision}: try precision f32 or less guidance, else convert again"

@@ -207,18 +207,16 @@ def test_nothing_runs_before_outputs_are_known_to_be_writable(
 ANIMATE = ["--width", "48", "--height", "64", "--frames", "2", "--steps", "1"]
 
 
+def animate_files(models, pose_video, folder) -> list[str]:
+    """The beginning of a command that writes `o.mp4` into a folder."""
+    inputs = ["--models", models, "--reference", REFERENCE, "--pose", pose_video]
+    return [str(word) for word in ["animate", *inputs, "--output", folder / "o.mp4"]]
+
+
 @pytest.fixture
 def command(toy_models, pose_video, tmp_path) -> list[str]:
     """One of two frames, in a process of its own."""
-    files = [
-        "--reference",
-        REFERENCE,
-        "--pose",
-        str(pose_video),
-        "--output",
-        str(tmp_path / "o.mp4"),
-    ]
-    arguments = ["animate", "--models", str(toy_models), *files, *ANIMATE]
+    arguments = [*animate_files(toy_models, pose_video, tmp_path), *ANIMATE]
     return [sys.executable, "-m", "animate_anyone", *arguments]
 
 
@@ -251,15 +249,7 @@ def test_a_real_full_disk(command, tmp_path):
 
 @pytest.mark.parametrize("size", [["--width", "80000000"], ["--height", "800000000000"]])
 def test_absurd_sizes(toy_models, pose_video, tmp_path, capsys, size):
-    files = [
-        "--reference",
-        REFERENCE,
-        "--pose",
-        str(pose_video),
-        "--output",
-        str(tmp_path / "o.mp4"),
-    ]
-    assert main(["animate", "--models", str(toy_models), *files, *size]) == 1
+    assert main([*animate_files(toy_models, pose_video, tmp_path), *size]) == 1
     assert re.search(r"error: .* needs at least .* GB of memory", capsys.readouterr().err)
 
 

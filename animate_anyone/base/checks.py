@@ -108,11 +108,16 @@ def check_same_form(name: str, value, example) -> None:
         raise ValueError(f"{name} must have shape and type {forms[1]}, got {forms[0]}")
 
 
-def check_finite(name: str, values) -> None:
-    """Raises FloatingPointError where a number of a NumPy array is infinite or none: whatever is
-    made of it is black or noise. The sum of finite float32 numbers is finite in float64.
+def all_finite(values: np.ndarray) -> bool:
+    """Whether all numbers are: those of float32 then have a sum in float64 that is, too."""
+    return bool(np.isfinite(values.sum(dtype=np.float64)))
+
+
+def check_finite(name: str, values: np.ndarray) -> None:
+    """Raises FloatingPointError where a number is infinite or none: whatever is made of it is black
+    or noise.
     """
-    if not np.isfinite(np.sum(values, dtype=np.float64)):
+    if not all_finite(values):
         raise FloatingPointError(f"{name} must be finite numbers: try precision f32, less guidance")
 
 

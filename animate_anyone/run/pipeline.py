@@ -3,7 +3,6 @@
 Axes: c channels, f frames, h w latent rows and columns, e width of the image embedding.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,8 +34,6 @@ from .presets import build_scheduler, resolve_sampling
 from .size import resolve_size
 from .turns import Turns
 from .windows import context_windows, mapping
-
-logger = logging.getLogger(__name__)
 
 
 class OVAnimateAnyonePipeline:
@@ -142,9 +139,9 @@ class OVAnimateAnyonePipeline:
             preset: "quality", "balanced" or "fast", see `presets.PRESETS`: decides about steps,
                 scheduler and guidance_interval where they are not given. None is "quality".
             scheduler: a diffusers scheduler, which is copied; None: the preset's, or
-            `self.scheduler`. guidance_interval: the share of the steps, from and up to, that
-            guidance is used in; the
-                others take half the time. None: the preset's.
+                `self.scheduler`.
+            guidance_interval: the share of the steps, from and up to, that guidance is used in;
+                the others take half the time. None: the preset's.
             cache_interval: run the denoising UNet in every N-th step; in the others extend a line
                 through its last two outputs. The first two steps, the last one, and the first two
                 after guidance switches always run. None or 1: in every step.

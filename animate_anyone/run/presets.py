@@ -46,9 +46,8 @@ class Sampling:
     cache_interval       the denoiser runs in every so many steps, in the first two (also of each
                          section that guidance_interval makes) and in the last, see `Forecast`
     deep_cache_interval  of the steps in which the denoiser runs, the first of every so many (also
-    of
-                         each section) runs all of it, the others its last layer alone (DeepCache,
-                         Ma et al. 2023)
+                         of each section) runs all of it, the others its last layer alone
+                         (DeepCache, Ma et al. 2023)
     """
 
     scheduler: diffusers.SchedulerMixin

@@ -93,8 +93,7 @@ def still_poses(character: Character, count: int) -> list[Pose]:
     """A character at ease, then at random moments of random training motions."""
     rng, names = np.random.default_rng([character.seed, 1]), list(TRAIN_MOTIONS)
     draws = [(names[rng.integers(len(names))], rng.uniform(0, LOOK_SECONDS)) for _ in range(count)]
-    # The first moment gives way to the pose at ease; the others stay those that training began
-    # with.
+    # The pose at ease takes the place of the first moment; the others stay as training began.
     return [at_ease(character), *(pose_at(character, motion, at) for motion, at in draws[1:])]
 
 
