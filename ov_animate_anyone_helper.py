@@ -2,7 +2,8 @@
 
 import animate_anyone
 from animate_anyone import *
-from animate_anyone.jobs import make_latents, read_inputs, write_outputs
+from animate_anyone.inputs import inputs_of, read_inputs
+from animate_anyone.jobs import make_latents, write_outputs
 from animate_anyone.notebook import (
     choice_widget,
     compare_parts,
@@ -20,6 +21,7 @@ __all__ = [  # noqa: PLE0604
     "compare_parts",
     "draw_data_flow",
     "feature_pictures",
+    "inputs_of",
     "make_latents",
     "print_ports",
     "read_inputs",

@@ -7,8 +7,8 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.resources import as_file, files
-from pathlib import Path
 
+from . import options as option_lists
 from .base.streams import patient_streams
 
 DESCRIPTION = "Animate a character from one reference image and a pose video, with OpenVINO."
@@ -16,9 +16,11 @@ DOWNLOAD = """Fetch the published weights from the Hugging Face Hub, about 10 GB
 that convert needs. Files that are there are kept, an interrupted download is continued."""
 CONVERT = """Convert the PyTorch weights, and the detectors of poses that lie beside them or alone,
 to OpenVINO IR. This is done once; parts that are already converted and current are kept."""
-ANIMATE = """Animate the character of a reference image with the movement of a pose video, and write
-an mp4. By default it shows reference, pose and result side by side."""
-PAGE = """Animate in a page in the browser: upload a reference image and a pose video, or click on
+POSE = """Find the poses of somebody in a film, fit them to the character of a reference image, and
+write them as a pose video, as a file of keypoints that other tools read, or both."""
+ANIMATE = """Animate the character of a reference image with the movement of a film or of a pose
+video, and write an mp4. By default it shows reference, pose and result side by side."""
+PAGE = """Animate in a page in the browser: upload a reference image and a film, or click on
 examples. The page is served to this machine alone; Ctrl+C ends it."""
 # What allocators say, as OpenVINO and PyTorch pass it on.
 OUT_OF_MEMORY = ("bad_alloc", "not enough memory", "can't allocate memory", "Failed to allocate")
@@ -88,18 +90,54 @@ def _calibration(options):
     )
 
 
+def _pose(options) -> None:
+    from .base.files import check_output
+    from .inputs import make_poses
+    from .media.write import WRITERS
+    from .pose.film import draw_poses
+    from .pose.keypoints_file import write_keypoints
+    from .settings import PoseSettings, check_apart
+
+    settings = PoseSettings(**_pose_settings(options))
+    if settings.pose is not None and not settings.holds_keypoints:
+        raise ValueError(f"--pose must be a .json file of keypoints, got {settings.pose}")
+    outputs = {options.output: list(WRITERS), options.keypoints: [".json"]}
+    outputs.pop(None, None)
+    if not outputs:
+        raise ValueError("--output or --keypoints must be given, got none")
+    inputs = [settings.video, settings.pose, settings.reference, settings.reference_keypoints]
+    check_apart(inputs, [str(path) for path in outputs])
+    for path, endings in outputs.items():
+        check_output(path, endings)
+    sequence = make_poses(settings, options.models)
+    if options.keypoints is not None:
+        print(write_keypoints(sequence, options.keypoints))
+    if options.output is not None:
+        write = WRITERS[options.output.suffix.lower()]
+        print(write(draw_poses(sequence), options.output, sequence.fps))
+
+
+def _pose_settings(options) -> dict:
+    """The options that `pose` and `animate` share."""
+    paths = {
+        name: None if getattr(options, name) is None else str(getattr(options, name))
+        for name in ("video", "pose", "reference", "reference_keypoints")
+    }
+    rest = {"alignment": options.align, "num_frames": options.frames}
+    return paths | rest | {"person": options.person, "detector": options.detector}
+
+
 def _animate(options) -> None:
-    from .jobs import AnimationSettings, Output, animate, check_outputs
+    from .jobs import animate, check_outputs
     from .run.pipeline import OVAnimateAnyonePipeline
     from .runtime import precision_config
+    from .settings import AnimationSettings, Output
 
     settings = AnimationSettings(
-        reference=str(options.reference),
-        pose=str(options.pose),
+        **_pose_settings(options),
         outputs=(Output(str(options.output), options.only_result),),
         width=options.width,
         height=options.height,
-        num_frames=options.frames,
         preset=options.preset,
         num_inference_steps=options.steps,
         guidance_scale=options.guidance,
@@ -132,127 +170,17 @@ def _page(options) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="animate-anyone", description=DESCRIPTION)
-    commands = parser.add_subparsers(required=True, metavar="download | convert | animate | page")
-    _add_download(commands.add_parser("download", help="get the weights", description=DOWNLOAD))
-    _add_convert(commands.add_parser("convert", help="weights → OpenVINO IR", description=CONVERT))
-    _add_animate(commands.add_parser("animate", help="make a video", description=ANIMATE))
-    _add_page(
-        commands.add_parser("page", aliases=["demo"], help="do it in the browser", description=PAGE)
-    )
+    names = "download | convert | pose | animate | page"
+    commands = parser.add_subparsers(required=True, metavar=names)
+
+    def add(name: str, run, help: str, description: str, **more) -> None:
+        command = commands.add_parser(name, help=help, description=description, **more)
+        command.set_defaults(run=run)
+        getattr(option_lists, f"add_{name}")(command)
+
+    add("download", _download, "get the weights", DOWNLOAD)
+    add("convert", _convert, "weights → OpenVINO IR", CONVERT)
+    add("pose", _pose, "film → pose frames", POSE)
+    add("animate", _animate, "make a video", ANIMATE)
+    add("page", _page, "do it in the browser", PAGE, aliases=["demo"])
     return parser
-
-
-def _add_download(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_download)
-    add = parser.add_argument
-    add("--weights", type=Path, required=True, metavar="DIR", help="where the weights are kept")
-    add("--dry-run", action="store_true", help="only say what would be fetched and whether it fits")
-    add(
-        "--pose",
-        choices=("blazepose", "dwpose"),
-        help="fetch a detector of poses instead: blazepose, 36 MB through pip, is small and fast;"
-        " dwpose, 351 MB from the Hub, is the one that the published weights learned from",
-    )
-
-
-def _add_convert(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_convert)
-    add = parser.add_argument
-    add("--weights", type=Path, required=True, metavar="DIR", help="the pretrained_weights folder")
-    add("--models", type=Path, required=True, metavar="DIR", help="where the IRs are written")
-    add(
-        "--compression",
-        choices=("none", "fp16", "int8", "int8-hybrid"),
-        default="int8",
-        help="how a weight is stored: in four bytes, in two or in one; int8-hybrid also computes"
-        " in 8 bits where most of the time goes, and needs --reference and --pose"
-        " (default: %(default)s)",
-    )
-    add("--reference", type=Path, metavar="IMG", help="int8-hybrid: a picture to calibrate on")
-    add("--pose", type=Path, metavar="VIDEO", help="int8-hybrid: a pose video to calibrate on")
-
-
-def _add_animate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_animate)
-    add = parser.add_argument
-    add("--models", type=Path, required=True, metavar="DIR", help="folder that convert wrote")
-    add(
-        "--reference",
-        type=Path,
-        required=True,
-        metavar="IMG",
-        help="picture of the character; cropped to the shape of the result where it differs",
-    )
-    add("--pose", type=Path, required=True, metavar="VIDEO", help="video of pose frames: skeletons")
-    add(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="OUT.mp4",
-        help="the video to write, or a .gif",
-    )
-    add("--width", type=int, help="pixels, a multiple of 8 (default: see --height)")
-    add(
-        "--height",
-        type=int,
-        help="pixels, a multiple of 8; if only one of width and height is given, the other follows"
-        " the shape of the pose video; if neither is, it is the model's own size, or that of the"
-        " pose video where the model has none",
-    )
-    add("--frames", type=int, help="number of frames (default: the whole pose video)")
-    _add_sampling(add)
-    _add_device(add)
-    add(
-        "--precision",
-        choices=("f32", "bf16", "auto"),
-        default="auto",
-        help="arithmetic of the networks; auto is the device's own choice (default: %(default)s)",
-    )
-    add("--only-result", action="store_true", help="do not show reference and pose beside it")
-    add("--save-latents", metavar="FILE.npy", help="also keep the denoised latents")
-    add(
-        "--from-latents",
-        metavar="FILE.npy",
-        help="make the video from latents that were kept, without denoising",
-    )
-
-
-def _add_sampling(add) -> None:
-    add(
-        "--preset",
-        choices=("quality", "balanced", "fast"),
-        default="quality",
-        help="how much time to spend: quality takes the recommended steps; balanced takes a half of"
-        " them and fast a quarter, with UniPC and with guidance in the first ones only"
-        " (default: %(default)s)",
-    )
-    add(
-        "--steps",
-        type=int,
-        help="denoising steps (default: the preset's share of those that the model recommends,"
-        " 30 for the published weights)",
-    )
-    add(
-        "--guidance",
-        type=float,
-        help="how strongly the result follows the reference; 1 or less turns guidance off and"
-        " halves the time (default: as the model recommends, 3.5 for the published weights)",
-    )
-    add("--seed", type=int, default=0, help="same seed, same video (default: %(default)s)")
-
-
-def _add_device(add) -> None:
-    add(
-        "--device",
-        nargs="+",
-        default=["CPU"],
-        help="CPU, GPU, GPU.1, AUTO, …; several share the windows of a long video (default: CPU)",
-    )
-
-
-def _add_page(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_page)
-    add = parser.add_argument
-    add("--models", type=Path, required=True, metavar="DIR", help="folder that convert wrote")
-    _add_device(add)
-    add("--port", type=int, help="where the page is served (default: the first free one from 7860)")

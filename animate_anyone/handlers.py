@@ -17,11 +17,13 @@ from PIL import Image, ImageOps
 
 from . import guard
 from .base.checks import check_choice, check_count, check_guidance, check_multiple
-from .jobs import AnimationSettings, Output, animate, read_inputs
+from .inputs import read_inputs
+from .jobs import animate
 from .media.images import fit_image, load_image
 from .media.read import Video, read_video
 from .run.pipeline import OVAnimateAnyonePipeline
 from .run.turns import Interrupted
+from .settings import AnimationSettings, Output
 
 SHAPES = {"square": (1, 1), "portrait": (3, 4), "landscape": (4, 3)}
 SIDES = (64, 128, 192, 256, 384, 448, 512, 640, 768, 1024)  # pixels: the longer one

@@ -1,123 +1,26 @@
 """One video: files in, files out. Command line, page and notebook make their videos here."""
 
-import json
 import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from .base.checks import check_choice, check_count, check_finite, check_type
+from .base.checks import check_finite
 from .base.files import check_output, replacing
-from .media.images import fit_image, load_image, side_by_side
-from .media.read import PackedFrames, read_video
+from .inputs import Inputs, read_inputs
+from .media.images import side_by_side
 from .media.write import WRITERS
 from .run.pipeline import OVAnimateAnyonePipeline
 from .run.turns import Interrupted
+from .settings import AnimationSettings, Output
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Output:
-    """A file that is written, by its ending: an mp4 or a GIF. It shows reference, pose and result
-    side by side, or the result alone.
-    """
-
-    path: str
-    only_result: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnimationSettings:
-    """All that makes a video, in values that JSON can hold.
-
-    reference            picture of the character
-    pose                 video of pose frames
-    outputs              what is written
-    width, height        see `OVAnimateAnyonePipeline.__call__`, as all that is not told here
-    num_frames
-    fit                  how pictures of another shape are fitted: "crop" or "pad"
-    preset
-    num_inference_steps
-    guidance_scale
-    seed                 of the noise, from 0 to 2**63 - 1: same seed, same video
-    save_latents         .npy to keep the denoised latents in, (1, c, f, h, w)
-    from_latents         .npy of latents to make the video from, instead of denoising
-
-    Raises:
-        ValueError, TypeError: a value is out of range.
-    """
-
-    reference: str
-    pose: str
-    outputs: tuple[Output, ...]
-    width: int | None = None
-    height: int | None = None
-    num_frames: int | None = None
-    fit: str = "crop"
-    preset: str | None = None
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    seed: int = 0
-    save_latents: str | None = None
-    from_latents: str | None = None
-
-    def __post_init__(self):
-        check_choice("fit", self.fit, ("crop", "pad"))
-        check_type("seed", self.seed, int)
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
-        if self.num_frames is not None:
-            check_count("num_frames", self.num_frames)
-        if not self.outputs:
-            raise ValueError("outputs must name at least one file, got none")
-        inputs = [self.reference, self.pose, self.from_latents]
-        taken = {Path(path).resolve() for path in inputs if path is not None}
-        for path in self.written:
-            if Path(path).resolve() in taken:
-                raise ValueError(f"output would overwrite the input {path}")
-
-    @property
-    def written(self) -> list[str]:
-        """The files that are written."""
-        latents = [] if self.save_latents is None else [self.save_latents]
-        return [output.path for output in self.outputs] + latents
-
-    def to_json(self) -> str:
-        """All fields as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> "AnimationSettings":
-        """What `to_json` wrote; raises ValueError or TypeError for anything else."""
-        try:
-            values = json.loads(text)
-            values["outputs"] = tuple(Output(**output) for output in values["outputs"])
-            return cls(**values)
-        except (KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"settings must be a JSON object of all fields ({error!r})") from error
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the pipeline sees: reference and poses of one size, at the pose video's rate."""
-
-    reference: Image.Image
-    poses: PackedFrames
-    fps: Fraction
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.reference.size
 
 
 def animate(
@@ -158,18 +61,6 @@ def check_outputs(settings: AnimationSettings) -> None:
         check_output(output.path, list(WRITERS))
     if settings.save_latents is not None:
         check_output(settings.save_latents, [".npy"])
-
-
-def read_inputs(pipe: OVAnimateAnyonePipeline, settings: AnimationSettings) -> Inputs:
-    """Read reference and pose video, and fit both to the size of the result."""
-    reference, first = load_image(settings.reference), read_video(settings.pose, 1).frames
-    size = pipe.resolve_size(first, settings.width, settings.height)
-    pose = read_video(
-        settings.pose,
-        settings.num_frames,
-        lambda frame: fit_image(frame, *size, settings.fit, "black"),
-    )
-    return Inputs(fit_image(reference, *size, settings.fit), pose.frames, pose.fps)
 
 
 def make_latents(

@@ -31,7 +31,7 @@ from animate_anyone.base.tables import table
 from animate_anyone.pose.blazepose import BODY_OF_33, FACE_OF_468
 from animate_anyone.pose.detect import DETECTORS, open_detector
 from animate_anyone.pose.detector import NECK
-from animate_anyone.pose.draw import Pose
+from animate_anyone.pose.keypoints import Pose
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "pose_detection"
 KINDS = "body", "hands", "face"

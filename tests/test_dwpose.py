@@ -12,7 +12,7 @@ from toy_pose import figures, write_toy_dwpose
 
 from animate_anyone.convert.poses import convert_pose_models
 from animate_anyone.pose.detect import open_detector
-from animate_anyone.pose.draw import MIN_SCORE
+from animate_anyone.pose.keypoints import MIN_SCORE
 
 ONE = [(0.3, 0.3, 0.7, 0.6)]
 THREE = [(0.1, 0.1, 0.4, 0.3), (0.5, 0.5, 0.9, 0.75), (0.6, 0.05, 0.8, 0.2)]

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "animate_anyone"
-FACES = {"cli", "page", "handlers", "guard", "notebook", "__main__"}
+FACES = {"cli", "options", "page", "handlers", "guard", "notebook", "__main__"}
 INNER = {"base", "media", "runtime", "pose", "run", "networks", "convert", "fetch"}
 # Room → rooms that it may import. The fallback of a download asks the strict loader what it lacks.
 ALLOWED = {
@@ -24,9 +24,14 @@ ALLOWED = {
     "convert": {"base", "networks"},
     "fetch": {"base", "convert"},
     "calibrate": {"base", "media", "run", "convert"},
-    "jobs": {"base", "media", "run", "pose"},
+    "settings": {"base"},
+    "inputs": {"base", "media", "run", "pose", "settings"},
+    "jobs": {"base", "media", "run", "inputs", "settings"},
     "__init__": set(),
-    **{face: FACES | INNER - {"networks"} | {"calibrate", "jobs"} for face in FACES},
+    **{
+        face: FACES | INNER - {"networks"} | {"calibrate", "jobs", "inputs", "settings"}
+        for face in FACES
+    },
 }
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from animate_anyone import jobs
 from animate_anyone.cli import main
-from animate_anyone.jobs import AnimationSettings, Output, Unsaved, animate
+from animate_anyone.jobs import Unsaved, animate
 from animate_anyone.media.read import read_video
 from animate_anyone.media.write import write_video
+from animate_anyone.settings import AnimationSettings, Output
 
 from conftest import ROOT, TOY, load_case
 

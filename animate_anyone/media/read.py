@@ -1,11 +1,12 @@
 """Videos that are read, with PyAV."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from itertools import count
+from itertools import chain, islice
 
 import av
 from PIL import Image
@@ -51,6 +52,46 @@ def _packed(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
+@dataclass(frozen=True)
+class Film:
+    """A video that is being read: its frames as they are decoded, once.
+
+    size        (width, height) in pixels
+    fps         frames per second
+    num_frames  how many the file says there are; 0 where it does not say
+    """
+
+    frames: Iterator[Image.Image]
+    size: tuple[int, int]
+    fps: Fraction
+    num_frames: int
+
+
+@contextmanager
+def open_film(path) -> Iterator[Film]:
+    """A video file, one frame at a time: memory does not grow with its length.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, no video, or broken before its first frame.
+    """
+    require_file(path)
+    try:
+        with av.open(local_url(path)) as container:
+            if not container.streams.video or container.format.name == "tty":  # text drawn as art
+                raise ValueError(f"{path} is not a readable video (no video stream)")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            fps = stream.average_rate or stream.guessed_rate
+            images = (frame.to_image() for frame in container.decode(stream))
+            first = next(images, None)
+            if first is None or not fps:
+                raise ValueError(f"{path} is not a readable video (no frame found)")
+            yield Film(chain([first], images), first.size, Fraction(fps), stream.frames)
+    except av.FFmpegError as error:
+        raise ValueError(f"{path} is not a readable video ({error.strerror})") from error
+
+
 def read_video(path, num_frames: int | None = None, transform: Callable | None = None) -> Video:
     """Decode the first `num_frames` frames of a video file, or all of them.
 
@@ -63,23 +104,10 @@ def read_video(path, num_frames: int | None = None, transform: Callable | None =
         ValueError: the file is empty, no video, or broken before its first frame; `num_frames` is
             below 1.
     """
-    require_file(path)
     if num_frames is not None and num_frames < 1:
         raise ValueError(f"num_frames must be at least 1, got {num_frames}")
-    try:
-        with av.open(local_url(path)) as container:
-            if not container.streams.video or container.format.name == "tty":  # text drawn as art
-                raise ValueError(f"{path} is not a readable video (no video stream)")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            fps = stream.average_rate or stream.guessed_rate
-            wanted = count() if num_frames is None else range(num_frames)
-            images = (frame.to_image() for _, frame in zip(wanted, container.decode(stream)))
-            frames = PackedFrames(map(transform, images) if transform else images)
-            if num_frames is None and len(frames) < stream.frames:
-                logger.warning("%s breaks off: %d of %d frames", path, len(frames), stream.frames)
-    except av.FFmpegError as error:
-        raise ValueError(f"{path} is not a readable video ({error.strerror})") from error
-    if not frames or not fps:
-        raise ValueError(f"{path} is not a readable video (no frame found)")
-    return Video(frames, Fraction(fps))
+    with open_film(path) as film:
+        frames = PackedFrames(map(transform or to_rgb, islice(film.frames, num_frames)))
+        if num_frames is None and len(frames) < film.num_frames:
+            logger.warning("%s breaks off: %d of %d frames", path, len(frames), film.num_frames)
+        return Video(frames, film.fps)

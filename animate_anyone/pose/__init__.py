@@ -1,5 +1,6 @@
-"""Poses and the pictures made of them: what the pose guider sees."""
+"""Poses: found in films, followed, fitted to a character, drawn for the pose guider."""
 
-from animate_anyone.pose.draw import Pose, draw_pose
+from animate_anyone.pose.draw import draw_pose
+from animate_anyone.pose.keypoints import Pose, PoseSequence
 
-__all__ = ["Pose", "draw_pose"]
+__all__ = ["Pose", "PoseSequence", "draw_pose"]

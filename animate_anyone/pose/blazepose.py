@@ -16,7 +16,7 @@ import numpy as np
 from .boxes import groups
 from .crop import DOWN, RIGHT, UP, Crop, turn
 from .detector import NECK, PoseDetector, Sighting, is_somebody, pose_from_pixels, set_neck
-from .draw import FACE_POINTS, HAND_POINTS, Pose
+from .keypoints import FACE_POINTS, HAND_POINTS, Pose
 
 PERSON_SCORE, BODY_PRESENCE, PART_PRESENCE = 0.5, 0.5, 0.5  # what counts as found
 WRIST_VISIBILITY = 0.1  # below it a hand is not looked for

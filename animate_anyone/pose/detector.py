@@ -14,7 +14,7 @@ from PIL import Image
 from ..media.images import to_rgb
 from .boxes import overlap
 from .crop import Crop
-from .draw import MIN_SCORE, Pose
+from .keypoints import MIN_SCORE, Pose
 
 LOOK_AROUND = 15  # frames from one search for newcomers to the next
 NECK, SHOULDERS = 1, [2, 5]  # of OpenPose's body points

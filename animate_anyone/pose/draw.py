@@ -8,26 +8,15 @@ circles, with integer centres, half axes and angles, cut off rather than rounded
 
 import colorsys
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-BODY_POINTS, HAND_POINTS, FACE_POINTS = 18, 21, 68
-MIN_SCORE = 0.3  # body points that the detector trusts no more than this are not drawn
+from .keypoints import HAND_POINTS, MIN_SCORE, MISSING, Pose
+
 LIMB_HALF_WIDTH, JOINT_RADIUS, FINGER_WIDTH, FACE_RADIUS = 4, 4, 2, 3  # pixels, at any canvas size
 LIMB_BRIGHTNESS = 0.6  # dims the limbs so that the joints drawn over them stand out
 DIMMED = (LIMB_BRIGHTNESS * np.arange(256)).astype(np.uint8)  # a table is faster than products
-
-# OpenPose body points, as the person's own right and left (a facing person's right is image left).
-BODY_NAMES = (
-    *("nose", "neck"),
-    *("right_shoulder", "right_elbow", "right_wrist"),
-    *("left_shoulder", "left_elbow", "left_wrist"),
-    *("right_hip", "right_knee", "right_ankle"),
-    *("left_hip", "left_knee", "left_ankle"),
-    *("right_eye", "left_eye", "right_ear", "left_ear"),
-)
 
 # (from, to) in drawing order; limb i has colour i. The angle of a limb is that of to -> from.
 LIMBS = (
@@ -53,28 +42,6 @@ FINGER_BONES = tuple(
 )
 
 
-@dataclass
-class Pose:
-    """One person in one picture.
-
-    Coordinates are (x, y) as fractions of the picture's width and height, y downwards. A missing
-    point is -1 or NaN; scores are the detector's confidence in [0, 1].
-    """
-
-    body: np.ndarray  # (18, 2), in the order of BODY_NAMES
-    body_score: np.ndarray  # (18,)
-    hands: np.ndarray  # (2, 21, 2), the person's left one first; wrist, then thumb to little finger
-    face: np.ndarray  # (68, 2), the points of the 300-W challenge
-    hands_score: np.ndarray | None = None  # (2, 21); None: all that are there are sure
-    face_score: np.ndarray | None = None  # (68,)
-
-    def __post_init__(self):
-        if self.hands_score is None:
-            self.hands_score = np.ones((2, HAND_POINTS))
-        if self.face_score is None:
-            self.face_score = np.ones(FACE_POINTS)
-
-
 def draw_pose(pose: Pose, width: int, height: int) -> np.ndarray:
     """Draw a pose on black: limbs, joints, hands, then face, later parts over earlier ones.
 
@@ -95,7 +62,7 @@ def visible_body(pose: Pose) -> np.ndarray:
     """The body points (18, 2) of a pose, NaN where they are missing or not trusted."""
     body = np.array(pose.body, np.float64)
     score = np.asarray(pose.body_score, np.float64)
-    missing = (body < 0).any(axis=1) | ~(score > MIN_SCORE)
+    missing = (body == MISSING).any(axis=1) | ~(score > MIN_SCORE)
     body[missing] = np.nan
     return body
 

@@ -62,6 +62,7 @@ class OVAnimateAnyonePipeline:
         self.config = config
         self.num_timesteps = 0
         self._turns, self._verification = Turns(), verification
+        self.model_dir = verification.model_dir if verification else None
         self._encoder = Encoder(self._run, config)
         self._decoder = Decoder(self._run, config.vae_scaling_factor)
         self._workers = len(parts["denoising_unet"].devices)

@@ -1,0 +1,155 @@
+"""What makes a video, in values that JSON can hold: checked once, used by command line, page and
+notebook.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .base.checks import check_choice, check_count, check_type
+
+ALIGNMENTS = "off", "global", "limbs"
+DETECTORS = "dwpose", "blazepose"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that is written, by its ending: an mp4 or a GIF. It shows reference, pose and result
+    side by side, or the result alone.
+    """
+
+    path: str
+    only_result: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseSettings:
+    """Where the poses come from, and how they are fitted; exactly one of `video` and `pose`.
+
+    video                film of somebody moving
+    pose                 video of pose frames, or a .json file of keypoints
+    reference            picture of the character that the poses are fitted to
+    reference_keypoints  .json file with the pose in that picture, instead of looking for it
+    alignment            see `align_poses`; None: by what film and reference show
+    person               the N-th from the left in the first frame; None: the largest and surest
+    detector             "dwpose" or "blazepose"; None: the first of them that is there
+    num_frames           how many frames are used, from the first on; None: all
+
+    Raises:
+        ValueError, TypeError: a value is out of range.
+    """
+
+    video: str | None = None
+    pose: str | None = None
+    reference: str | None = None
+    reference_keypoints: str | None = None
+    alignment: str | None = None
+    person: int | None = None
+    detector: str | None = None
+    num_frames: int | None = None
+
+    def __post_init__(self):
+        if (self.video is None) == (self.pose is None):
+            given = "none" if self.video is None else "both"
+            raise ValueError(f"one of video (a film) and pose must be given, got {given}")
+        check_choice("alignment (--align)", self.alignment, (None, *ALIGNMENTS))
+        check_choice("detector", self.detector, (None, *DETECTORS))
+        for name in ("person", "num_frames"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        used = self.alignment not in (None, "off") or self.person or self.reference_keypoints
+        if self.pose is not None and not self.holds_keypoints and used:
+            raise ValueError(
+                "alignment, person and reference_keypoints need a film or a .json of keypoints, got"
+                f" the pose video {self.pose}"
+            )
+
+    @property
+    def holds_keypoints(self) -> bool:
+        """Whether `pose` is a file of keypoints."""
+        return self.pose is not None and self.pose.lower().endswith(".json")
+
+    @property
+    def alignment_used(self) -> str | None:
+        """The alignment; without a reference there is nothing to fit to."""
+        if self.alignment is None and self.reference is None:
+            return "off"
+        return self.alignment
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnimationSettings(PoseSettings):
+    """All that makes a video; besides those of `PoseSettings`:
+
+    reference            picture of the character
+    outputs              what is written
+    width, height        see `OVAnimateAnyonePipeline.__call__`, as all that is not told here
+    fit                  how pictures of another shape are fitted: "crop" or "pad"
+    preset
+    num_inference_steps
+    guidance_scale
+    seed                 of the noise, from 0 to 2**63 - 1: same seed, same video
+    save_latents         .npy to keep the denoised latents in, (1, c, f, h, w)
+    from_latents         .npy of latents to make the video from, instead of denoising
+
+    Raises:
+        ValueError, TypeError: a value is out of range.
+    """
+
+    reference: str
+    outputs: tuple[Output, ...]
+    width: int | None = None
+    height: int | None = None
+    fit: str = "crop"
+    preset: str | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int = 0
+    save_latents: str | None = None
+    from_latents: str | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choice("fit", self.fit, ("crop", "pad"))
+        check_type("seed", self.seed, int)
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
+        if not self.outputs:
+            raise ValueError("outputs must name at least one file, got none")
+        inputs = [self.reference, self.video, self.pose, self.reference_keypoints]
+        check_apart([*inputs, self.from_latents], self.written)
+
+    @property
+    def alignment_used(self) -> str | None:
+        """The alignment; keypoints are taken as they are where none is given: they may be fitted,
+        and mended by hand.
+        """
+        return "off" if self.alignment is None and self.video is None else self.alignment
+
+    @property
+    def written(self) -> list[str]:
+        """The files that are written."""
+        latents = [] if self.save_latents is None else [self.save_latents]
+        return [output.path for output in self.outputs] + latents
+
+    def to_json(self) -> str:
+        """All fields as a JSON object."""
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "AnimationSettings":
+        """What `to_json` wrote; raises ValueError or TypeError for anything else."""
+        try:
+            values = json.loads(text)
+            values["outputs"] = tuple(Output(**output) for output in values["outputs"])
+            return cls(**values)
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"settings must be a JSON object of all fields ({error!r})") from error
+
+
+def check_apart(inputs: list[str | None], outputs: list[str]) -> None:
+    """Raises ValueError where an output would overwrite an input."""
+    taken = {Path(path).resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if Path(path).resolve() in taken:
+            raise ValueError(f"output would overwrite the input {path}")
