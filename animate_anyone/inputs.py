@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, partial
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +12,7 @@ from .media.images import fit_image, load_image
 from .media.read import PackedFrames, read_video
 from .pose.align import align_poses
 from .pose.detect import open_detector
+from .pose.detector import PoseDetector
 from .pose.film import draw_poses, find_pose, find_poses, read_pose, read_poses
 from .pose.keypoints import Pose, PoseSequence
 from .pose.looks import check_is_poses
@@ -84,29 +86,33 @@ def make_poses(
             is seen in the film or in the reference.
     """
     alignment = settings.alignment_used
-    reference = None if alignment == "off" else reference_pose(settings, models_dir)
-    sequence = found_poses(settings, models_dir, on_frame)
+    detector = cache(partial(open_detector, models_dir, settings.detector))  # where one is needed
+    reference = None if alignment == "off" else reference_pose(settings, detector)
+    sequence = found_poses(settings, detector, on_frame)
     if reference is None:
         return sequence
     return align_poses(sequence, *reference, alignment)
 
 
-def found_poses(settings: PoseSettings, models_dir, on_frame=None) -> PoseSequence:
+def found_poses(
+    settings: PoseSettings, detector: Callable[[], PoseDetector], on_frame=None
+) -> PoseSequence:
     """The poses as the film or the file of keypoints shows them."""
     if settings.video is None:
         return read_poses(settings.pose, settings.person, settings.num_frames)
-    detector = open_detector(models_dir, settings.detector)
-    return find_poses(settings.video, detector, settings.person, settings.num_frames, on_frame)
+    return find_poses(settings.video, detector(), settings.person, settings.num_frames, on_frame)
 
 
-def reference_pose(settings: PoseSettings, models_dir) -> tuple[Pose, tuple[int, int]]:
+def reference_pose(
+    settings: PoseSettings, detector: Callable[[], PoseDetector]
+) -> tuple[Pose, tuple[int, int]]:
     """The character's pose in the reference picture, and its size."""
     if settings.reference is None:
         raise ValueError("alignment (--align) needs a reference picture, got none")
     picture = load_image(settings.reference)
     if settings.reference_keypoints is not None:
         return read_pose(settings.reference_keypoints, picture.size), picture.size
-    pose = find_pose(picture, open_detector(models_dir, settings.detector))
+    pose = find_pose(picture, detector())
     if pose is None:
         raise ValueError(
             f"{Path(settings.reference)} must show somebody to fit the poses to, nobody is seen:"

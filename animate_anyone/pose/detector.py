@@ -17,6 +17,7 @@ from .crop import Crop
 from .keypoints import MIN_SCORE, Pose
 
 LOOK_AROUND = 15  # frames from one search for newcomers to the next
+SETTLING = 3  # looks at a newcomer, until the crop fits
 NECK, SHOULDERS = 1, [2, 5]  # of OpenPose's body points
 LEAST_POINTS = 3  # of a body, else nobody is there
 SAME_BODY = 0.05  # typical distance of the points of one person in two crops, in its size
@@ -57,8 +58,18 @@ class PoseDetector(ABC):
             known, people = people, self._meet(image, [person.crop for person in people], [])
             lost = len(people) < max(len(known), 1)
             if lost or number % LOOK_AROUND == 0:
-                people = self._meet(image, self.find(image), people)
+                known = people
+                people = self._meet(image, self.find(image), known)
+                people[len(known) :] = [self._settle(image, new) for new in people[len(known) :]]
             yield [person.pose for person in people]
+
+    def _settle(self, image, person: Sighting) -> Sighting:
+        """A newcomer, seen in the crop that follows from their own points: the one that the search
+        proposes is often too tight, and points would wander in the first frames.
+        """
+        for _ in range(SETTLING):
+            person = self.look(image, person.crop) or person
+        return person
 
     def _meet(self, image, crops: list[Crop], known: list[Sighting]) -> list[Sighting]:
         """Those who are known, and who else is seen in the crops."""

@@ -96,7 +96,7 @@ def find_pose(picture: Image.Image, detector: PoseDetector | str | Path) -> Pose
     """The largest and surest person in a picture; None where nobody is."""
     if not isinstance(detector, PoseDetector):
         detector = open_detector(detector)
-    return largest(detector(picture), picture.size)
+    return largest(next(detector.follow([picture])), picture.size)  # found as in a film
 
 
 def read_pose(path, size: tuple[int, int]) -> Pose:

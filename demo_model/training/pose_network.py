@@ -43,7 +43,7 @@ from demo_model.training.trainer import Trainer, batch_rng
 
 POINTS = 133
 SIDE = 192  # pixels of the pictures that are kept
-PICTURES, BATCH, STEPS, LEARNING_RATE = 16_000, 32, 6_000, 0.01
+PICTURES, BATCH, STEPS, LEARNING_RATE = 16_000, 32, 4_200, 0.01
 SPREAD = 5.0  # bins: deviation of the distribution that a point is learned as
 ZOOM = 175, 440  # pixels of RTMPose's picture that the side of a drawn one takes, at most
 BUILD = Path("build/training/pose_network")
