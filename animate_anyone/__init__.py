@@ -14,7 +14,7 @@ _PUBLIC = {
     "fetch.download": ("download_weights",),
     "inputs": ("make_poses",),
     "jobs": ("animate",),
-    "media.images": ("fit_image", "load_image", "side_by_side"),
+    "media.images": ("fit_image", "load_image", "overlay", "side_by_side"),
     "media.read": ("Video", "read_video"),
     "media.write": ("write_gif", "write_video"),
     "page": ("make_demo",),

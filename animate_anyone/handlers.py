@@ -1,150 +1,51 @@
-"""What follows a click in the page: settings are checked, a run tells how far it is."""
+"""What follows a click in the page: a run or a search for poses that tells how far it is."""
 
-import math
 import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import gradio as gr
 from PIL import Image, ImageOps
 
-from . import guard
-from .base.checks import check_choice, check_count, check_guidance, check_multiple
-from .inputs import read_inputs
+from .choices import (
+    FILES,
+    Outputs,
+    Settings,
+    check_settings,
+    number_of,
+    read_first,
+    read_settings,
+    resolve_size,
+    told_in_page,
+)
+from .inputs import Inputs, PoseFinder, inputs_of, read_inputs
 from .jobs import animate
-from .media.images import fit_image, load_image
-from .media.read import Video, read_video
+from .media.images import fit_image, load_image, overlay, row
+from .media.read import open_film
+from .pose.film import draw_poses
+from .pose.keypoints import PoseSequence
+from .pose.looks import is_film
 from .run.pipeline import OVAnimateAnyonePipeline
 from .run.turns import Interrupted
 from .settings import AnimationSettings, Output
 
-SHAPES = {"square": (1, 1), "portrait": (3, 4), "landscape": (4, 3)}
-SIDES = (64, 128, 192, 256, 384, 448, 512, 640, 768, 1024)  # pixels: the longer one
-MOST_FRAMES = 240  # all of them are held in memory
 REFRESH = 0.5  # seconds between two looks at a run; Cancel is heard as often
 PREVIEW_SHARE = 0.1  # of the time, at most, goes into previews
 # One thread per pipeline: it does one run at a time.
 WORKERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-class Settings(NamedTuple):
-    """What the page sends; the first two are paths that `guard.Files` let in, or None."""
-
-    reference_image: Any
-    pose_video: Any
-    shape: Any
-    longer_side: Any
-    fit: Any
-    length: Any
-    unit: Any
-    num_inference_steps: Any
-    guidance_scale: Any
-    seed: Any
-
-
-FILES = Settings._fields[:2]
-NUMBERS = {
-    "longer_side": "Longer side",
-    "length": "Length",
-    "num_inference_steps": "Steps",
-    "guidance_scale": "Guidance",
-    "seed": "Seed",
-}
-
-
-class Outputs(NamedTuple):
-    """What the page shows; values left out stay as they are."""
-
-    status: Any = gr.skip()
-    preview: Any = gr.skip()
-    result: Any = gr.skip()
-    comparison: Any = gr.skip()
-    files: Any = gr.skip()
-    settings: Any = gr.skip()
-
-
-def read_settings(**chosen) -> Settings:
-    """Settings whose numbers are numbers, `"64"` and `2.0` among them; raises ValueError that says
-    what is empty or none.
-    """
-    numbers = {name: _number(label, chosen[name]) for name, label in NUMBERS.items()}
-    return Settings(**chosen | numbers)
-
-
-def _number(label: str, value) -> int | float:
-    if value is None or value == "":
-        raise ValueError(f"{label} is empty, expected a number")
-    try:
-        number = value if isinstance(value, int) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise ValueError(f"{label} must be a number, got {value!r}")
-    return int(number) if number == int(number) else number
-
-
-def check_settings(pipe, settings: Settings) -> tuple[tuple[int, int], int]:
-    """(width, height) and number of frames of a run that is possible; raises ValueError, TypeError
-    or OSError where a setting is out of range or a file is unreadable.
-    """
-    reference, pose = read_first(settings.reference_image, settings.pose_video)
-    size = resolve_size(pipe, settings.shape, settings.longer_side, reference, pose)
-    check_choice("fit", settings.fit, ("crop", "pad"))
-    check_choice("unit", settings.unit, ("frames", "seconds"))
-    seconds = settings.unit == "seconds" and settings.length <= MOST_FRAMES
-    num_frames = round(settings.length * pose.fps) if seconds else settings.length
-    check_count("length in frames", num_frames)
-    if num_frames > MOST_FRAMES:
-        raise ValueError(f"length must be at most {MOST_FRAMES} frames, got {num_frames}")
-    check_count("num_inference_steps", settings.num_inference_steps)
-    check_guidance(settings.guidance_scale)
-    if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**53):  # exact in browsers
-        raise ValueError(f"seed must be an integer from 0 to 2**53 - 1, got {settings.seed}")
-    return size, num_frames
-
-
-def read_first(reference: Path | None, pose: Path | None) -> tuple[Image.Image, Video]:
-    """Reference image and first frame of the pose video; raises ValueError or OSError."""
-    for name, path in (("reference image", reference), ("pose video", pose)):
-        if path is None:
-            raise ValueError(f"The {name} is missing: upload one or click on an example")
-    return load_image(reference), read_video(pose, 1)
-
-
-def resolve_size(pipe, shape: str, longer_side: int, reference, pose: Video) -> tuple[int, int]:
-    """(width, height) of a shape, multiples of the VAE's factor; raises ValueError or TypeError."""
-    own = pipe.generation_config.width, pipe.generation_config.height
-    shapes = SHAPES | {"pose video": pose.frames[0].size, "reference image": reference.size}
-    shapes["recommended"] = own if all(own) else pose.frames[0].size
-    factor = pipe.config.vae_scale_factor
-    check_choice("shape", shape, list(shapes))
-    check_multiple("longer_side", longer_side, factor)
-    if longer_side > SIDES[-1]:
-        raise ValueError(f"longer_side must be at most {SIDES[-1]}, got {longer_side}")
-    scale = longer_side / max(shapes[shape]) / factor
-    width, height = (max(1, round(side * scale)) * factor for side in shapes[shape])
-    return width, height
-
-
-@contextmanager
-def told_in_page(*paths: Path | None):
-    """Show what is wrong with the input as a message instead of a stack trace."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, FloatingPointError, MemoryError, Interrupted) as error:
-        message = guard.plain(error, *filter(None, paths))  # Gradio's folder says nothing
-        raise gr.Error(message, print_exception=False) from error
+FINDERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class Progress:
-    """How far a run is, kept by the pipeline's callback; `stopped` makes the callback stop it."""
+    """How far a run is, kept by the pipeline's callback and by the search for poses; `stopped`
+    makes them stop it.
+    """
 
     def __init__(self, steps: int):
         self.started = self.first_end = self.next_preview = time.monotonic()
@@ -152,6 +53,13 @@ class Progress:
         self.preview: Image.Image | None = None
         self.stopped = False
         self.thread: int | None = None  # that runs it
+        self.frames = 0, 0  # of a film: those that were searched, and all
+
+    def on_frame(self, done: int, total: int) -> None:
+        """See `find_poses`."""
+        self.frames = done, total
+        if self.stopped:
+            raise Interrupted("the search for poses was interrupted")
 
     def __call__(self, pipe, step: int, timestep, values: dict) -> dict:
         """See `callback_on_step_end`; decodes the middle frame as often as PREVIEW_SHARE allows."""
@@ -173,6 +81,9 @@ class Progress:
         shown = gr.Image(preview) if preview else gr.skip()
         if self.done == self.steps:
             return Outputs(bar("Decoding the frames and writing the videos"), shown)
+        searched, frames = self.frames
+        if searched < frames:
+            return Outputs(bar(f"Finding poses: frame {searched} of {frames}", searched / frames))
         text = f"{'Step' if self.done else 'Preparing, then step'} {self.done + 1} of {self.steps}"
         if self.done > 1:  # the first step compiles as well: it says nothing about the others
             left = (time.monotonic() - self.first_end) / (self.done - 1) * (self.steps - self.done)
@@ -195,10 +106,10 @@ def generate(pipe: OVAnimateAnyonePipeline, **chosen) -> Iterator[Outputs]:
         settings = read_settings(**chosen)
         size, num_frames = check_settings(pipe, settings)
         job = plan(settings, size, num_frames, Path(folder))
-        inputs = read_inputs(pipe, job)
-        if len(inputs.poses) < num_frames:
-            gr.Warning(f"The pose video has only {len(inputs.poses)} frames, all are used.")
-            job = replace(job, num_frames=len(inputs.poses))
+        inputs = None
+        if job.video is None:
+            inputs = read_inputs(pipe, job)
+            job = shortened(job, len(inputs.poses))
         progress = Progress(settings.num_inference_steps)
         worker = WORKERS.setdefault(pipe, ThreadPoolExecutor(1))
         run = worker.submit(_work, pipe, job, progress, inputs)
@@ -211,7 +122,9 @@ def generate(pipe: OVAnimateAnyonePipeline, **chosen) -> Iterator[Outputs]:
             if not run.cancel() and progress.thread is not None:
                 pipe.interrupt(progress.thread)  # and not what another cell runs meanwhile
             raise
-        files = [str(path) for path in run.result()]  # Gradio keeps a copy, as CLEANING lets it
+        paths, inputs = run.result()
+        job = shortened(job, len(inputs.poses))
+        files = [str(path) for path in paths]  # Gradio keeps a copy, as CLEANING lets it
         found = {"width": size[0], "height": size[1], "num_frames": job.num_frames}
         names = {name: chosen[name].name for name in FILES}
         used = settings._asdict() | names | found | {"fps": str(inputs.fps)}
@@ -220,12 +133,82 @@ def generate(pipe: OVAnimateAnyonePipeline, **chosen) -> Iterator[Outputs]:
         yield Outputs(status, None, result, comparison, gr.File(files), used)
 
 
-def _work(pipe, job: AnimationSettings, progress: Progress, inputs) -> list[Path]:
-    """A run in the worker's thread. What cannot be written is kept in the working folder: that of
-    the job is gone soon.
+def _work(pipe, job: AnimationSettings, progress: Progress, inputs: Inputs | None):
+    """A run in the worker's thread; returns its files and inputs. What cannot be written is kept in
+    the working folder: that of the job is gone soon.
     """
     progress.thread = threading.get_ident()
-    return animate(pipe, job, progress, inputs=inputs, rescue_dir=Path.cwd())
+    if inputs is None:
+        poses = finder(pipe).make(job, progress.on_frame)
+        progress.frames = 0, 0
+        inputs = inputs_of(pipe, job, poses)
+        job = replace(job, num_frames=len(inputs.poses))
+    return animate(pipe, job, progress, inputs=inputs, rescue_dir=Path.cwd()), inputs
+
+
+def shortened(job: AnimationSettings, num_frames: int) -> AnimationSettings:
+    """The job with no more frames than there are; the page tells if that changes it."""
+    if job.num_frames is not None and num_frames < job.num_frames:
+        gr.Warning(f"The video has only {num_frames} frames, all are used.")
+    return replace(job, num_frames=min(num_frames, job.num_frames or num_frames))
+
+
+def finder(pipe) -> PoseFinder:
+    """What finds poses for a pipeline, and keeps them for the next run."""
+    return FINDERS.setdefault(pipe, PoseFinder(pipe.model_dir))
+
+
+def find(pipe, **chosen) -> Iterator[tuple]:
+    """Find the poses of a film and show them, fitted, over the film and over the reference: a
+    picture, and a line of text.
+    """
+    with told_in_page(*map(chosen.get, FILES)):
+        settings = read_settings(**chosen)
+        size, num_frames = check_settings(pipe, settings)
+        job = plan(settings, size, num_frames, Path())
+        if job.video is None:
+            raise ValueError("The video shows skeletons already: there is nothing to find")
+        progress = Progress(1)
+        with ThreadPoolExecutor(1) as worker:
+            search = worker.submit(lambda: _found(pipe, job, progress))
+            try:
+                while not search.done():
+                    yield gr.skip(), progress.outputs().status
+                    wait([search], REFRESH)
+            except GeneratorExit:
+                progress.stopped = True
+                raise
+            sequence, fitted = search.result()
+        yield gr.Image(overlays(job, sequence, fitted), visible=True), told(sequence)
+
+
+def _found(pipe, job: AnimationSettings, progress: Progress):
+    poses = finder(pipe)
+    return poses.sequence(job, progress.on_frame), poses.make(job)
+
+
+def told(sequence: PoseSequence) -> str:
+    """What was found, in a line."""
+    spans = [f"{first}–{last}" if first < last else f"{first}" for first, last in sequence.unseen]
+    lost = f"; nobody is seen in frames {', '.join(spans)}" if spans else ""
+    return f"Poses found in {len(sequence)} frames{lost}."
+
+
+def overlays(job: AnimationSettings, sequence: PoseSequence, fitted: PoseSequence) -> Image.Image:
+    """First, middle and last pose over the film, then fitted over the reference, in a row."""
+    chosen = sorted({0, len(sequence) // 2, len(sequence) - 1})
+    reference, panels = load_image(job.reference), []
+    with open_film(job.video) as film:
+        kept = {
+            i: frame for i, frame in enumerate(islice(film.frames, chosen[-1] + 1)) if i in chosen
+        }
+    pictures = [(kept[i], sequence) for i in chosen] + [(reference, fitted)] * len(chosen)
+    for index, (picture, poses) in zip(2 * chosen, pictures):
+        one = replace(poses, poses=[poses.poses[index]])
+        panels.append(
+            ImageOps.pad(overlay(picture, next(draw_poses(one))), (240, 240), color="white")
+        )
+    return row(panels)
 
 
 def plan(settings: Settings, size: tuple[int, int], num_frames: int, folder: Path):
@@ -234,7 +217,7 @@ def plan(settings: Settings, size: tuple[int, int], num_frames: int, folder: Pat
     stem = folder / "-".join([*names, str(settings.seed)])
     return AnimationSettings(
         reference=str(settings.reference_image),
-        pose=str(settings.pose_video),
+        **driver(settings),
         outputs=(
             Output(f"{stem}.mp4", only_result=True),
             Output(f"{stem}-side-by-side.mp4"),
@@ -250,19 +233,29 @@ def plan(settings: Settings, size: tuple[int, int], num_frames: int, folder: Pat
     )
 
 
+def driver(settings: Settings) -> dict:
+    """Where the poses come from: a film, which is told from a pose video by its look."""
+    path = str(settings.pose_video)
+    if not is_film(path):
+        return {"pose": path}
+    automatic = settings.alignment == "automatic"
+    return {"video": path, "alignment": None if automatic else settings.alignment}
+
+
 def show_inputs(pipe, reference_image, pose_video, shape, longer_side, fit):
     """Reference and first pose as the model will see them, in one framed picture."""
     if not (reference_image and pose_video):
         return gr.Image(visible=False)
     with told_in_page(reference_image, pose_video):
         reference, pose = read_first(reference_image, pose_video)
-        side = _number("Longer side", longer_side)
+        side = number_of("Longer side", longer_side)
         width, height = size = resolve_size(pipe, shape, side, reference, pose)
         gap = max(size) // 30
         framed = Image.new("RGB", (2 * width + 3 * gap, height + 2 * gap), "silver")
         framed.paste(fit_image(reference, *size, fit), (gap, gap))
         framed.paste(fit_image(pose.frames[0], *size, fit, "black"), (width + 2 * gap, gap))
-    label = f"What the model sees, {width} × {height} pixels each"
+    kind = "a film: Find poses shows what is made of it" if is_film(pose_video) else "a pose video"
+    label = f"What the model sees, {width} × {height} pixels each. The video is {kind}."
     return gr.Image(ImageOps.contain(framed, (640, 150)), label=label, visible=True)
 
 

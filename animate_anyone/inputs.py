@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -12,12 +13,13 @@ from .media.images import fit_image, load_image
 from .media.read import PackedFrames, read_video
 from .pose.align import align_poses
 from .pose.detect import open_detector
-from .pose.detector import PoseDetector
 from .pose.film import draw_poses, find_pose, find_poses, read_pose, read_poses
 from .pose.keypoints import Pose, PoseSequence
 from .pose.looks import check_is_poses
 from .run.pipeline import OVAnimateAnyonePipeline
 from .settings import AnimationSettings, PoseSettings
+
+MOST_KEPT = 16  # films and references
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,7 @@ def read_inputs(
     """
     if settings.video is None and not settings.holds_keypoints:
         return _with_pose_video(pipe, settings)
-    sequence = make_poses(settings, pipe.model_dir, on_frame)
-    return inputs_of(pipe, settings, sequence)
+    return inputs_of(pipe, settings, make_poses(settings, pipe.model_dir, on_frame))
 
 
 def inputs_of(pipe, settings: AnimationSettings, sequence: PoseSequence) -> Inputs:
@@ -85,37 +86,61 @@ def make_poses(
         FileNotFoundError, ValueError: something is wrong with the settings or their files; nobody
             is seen in the film or in the reference.
     """
-    alignment = settings.alignment_used
-    detector = cache(partial(open_detector, models_dir, settings.detector))  # where one is needed
-    reference = None if alignment == "off" else reference_pose(settings, detector)
-    sequence = found_poses(settings, detector, on_frame)
-    if reference is None:
-        return sequence
-    return align_poses(sequence, *reference, alignment)
+    return PoseFinder(models_dir).make(settings, on_frame)
 
 
-def found_poses(
-    settings: PoseSettings, detector: Callable[[], PoseDetector], on_frame=None
-) -> PoseSequence:
-    """The poses as the film or the file of keypoints shows them."""
-    if settings.video is None:
-        return read_poses(settings.pose, settings.person, settings.num_frames)
-    return find_poses(settings.video, detector(), settings.person, settings.num_frames, on_frame)
+class PoseFinder:
+    """Finds the poses of films and references, and keeps them: a file that has not changed is not
+    looked at again.
 
+    Args:
+        models_dir: folder with the networks of a detector, opened when it is needed.
+    """
 
-def reference_pose(
-    settings: PoseSettings, detector: Callable[[], PoseDetector]
-) -> tuple[Pose, tuple[int, int]]:
-    """The character's pose in the reference picture, and its size."""
-    if settings.reference is None:
-        raise ValueError("alignment (--align) needs a reference picture, got none")
-    picture = load_image(settings.reference)
-    if settings.reference_keypoints is not None:
-        return read_pose(settings.reference_keypoints, picture.size), picture.size
-    pose = find_pose(picture, detector())
-    if pose is None:
-        raise ValueError(
-            f"{Path(settings.reference)} must show somebody to fit the poses to, nobody is seen:"
-            " give the pose with --reference-keypoints, or use --align off"
+    def __init__(self, models_dir):
+        self._open = cache(partial(open_detector, models_dir))
+        self._kept: dict[tuple, Any] = {}
+
+    def make(self, settings: PoseSettings, on_frame=None) -> PoseSequence:
+        """See `make_poses`."""
+        alignment = settings.alignment_used
+        reference = None if alignment == "off" else self.reference(settings)
+        sequence = self.sequence(settings, on_frame)
+        return sequence if reference is None else align_poses(sequence, *reference, alignment)
+
+    def sequence(self, settings: PoseSettings, on_frame=None) -> PoseSequence:
+        """The poses as the film or the file of keypoints shows them."""
+        path = settings.video or settings.pose
+        which = settings.person, settings.num_frames
+        if settings.video is None:
+            return self._keep((read_poses, path, *which), lambda: read_poses(path, *which))
+        key = find_poses, path, *which, settings.detector
+        return self._keep(
+            key, lambda: find_poses(path, self._open(settings.detector), *which, on_frame)
         )
-    return pose, picture.size
+
+    def reference(self, settings: PoseSettings) -> tuple[Pose, tuple[int, int]]:
+        """The character's pose in the reference picture, and its size."""
+        if settings.reference is None:
+            raise ValueError("alignment (--align) needs a reference picture, got none")
+        picture = load_image(settings.reference)
+        if settings.reference_keypoints is not None:
+            return read_pose(settings.reference_keypoints, picture.size), picture.size
+        key = find_pose, settings.reference, settings.detector
+        pose = self._keep(key, lambda: find_pose(picture, self._open(settings.detector)))
+        if pose is None:
+            raise ValueError(
+                f"{settings.reference} must show somebody to fit the poses to, nobody is seen: give"
+                " the pose with --reference-keypoints, or use --align off"
+            )
+        return pose, picture.size
+
+    def _keep(self, key: tuple, find: Callable):
+        """What was found in a file before, else what is found now."""
+        facts = Path(key[1]).stat() if Path(key[1]).exists() else None
+        key = *key, facts and (facts.st_size, facts.st_mtime_ns)
+        if key not in self._kept:
+            self._kept[key] = find()
+        while len(self._kept) > MOST_KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        return self._kept[key]

@@ -12,7 +12,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from . import guard
-from .handlers import FILES, SHAPES, SIDES, Outputs, Settings, begin, generate, show_inputs, switch
+from .choices import ALIGNMENTS_SHOWN, FILES, SHAPES, SIDES, Outputs, Settings
+from .handlers import begin, find, generate, show_inputs, switch
 from .run.pipeline import OVAnimateAnyonePipeline
 
 CLEANING = (3600, 86400)  # every hour, Gradio removes files older than a day
@@ -59,26 +60,36 @@ def make_demo(pipeline_or_model_dir, examples: Iterable[Path] = ()) -> gr.Blocks
     with gr.Blocks(
         title="Animate", fill_width=True, analytics_enabled=False, delete_cache=CLEANING
     ) as demo:
-        gr.Markdown("# Animate a character\nA picture shows who moves, a video of skeletons how.")
+        gr.Markdown("# Animate a character\nA picture shows who moves, a film how.")
         with gr.Row():
             with gr.Column(scale=3):
-                chosen, seen, dice = _inputs(pipe, offered)
+                chosen, seen, aids = _inputs(pipe, offered)
             with gr.Column(scale=2):
                 buttons, shown = _results()
-        _connect(pipe, guard.Files(demo.GRADIO_CACHE, offered), chosen, seen, dice, buttons, shown)
+        _connect(
+            pipe,
+            guard.Files(demo.GRADIO_CACHE, offered),
+            chosen,
+            seen,
+            aids,
+            buttons,
+            shown,
+        )
     demo.preprocess_data = guard.in_our_words(demo.preprocess_data)
     demo.launch = partial(_launch, demo.launch)
     return demo
 
 
 def _inputs(pipe, offered: list[str]):
-    """What goes in: the components of `Settings`, the picture of what the model sees, the dice."""
+    """What goes in: the components of `Settings`, the picture of what the model sees, the dice
+    and the search for poses.
+    """
     own = pipe.generation_config
     side = max(own.width or 0, own.height or 0) or 512  # that of Stable Diffusion 1.x
     shapes = ["recommended", "pose video", "reference image", *SHAPES]
     with gr.Row():
         reference = gr.Image(label="Reference image", sources="upload", height=240)
-        pose = gr.Video(label="Pose video", sources="upload", height=240)
+        pose = gr.Video(label="Film or pose video", sources="upload", height=240)
     with gr.Row():
         for kind, part in (("image", reference), ("video", pose)):
             files = [[path] for path in offered if str(guess_type(path)[0]).startswith(kind)]
@@ -96,8 +107,17 @@ def _inputs(pipe, offered: list[str]):
         unit = gr.Radio(["frames", "seconds"], value="frames", label="Unit", scale=2)
         seed = gr.Number(0, label="Seed", precision=0, min_width=80)
         dice = gr.Button("Another seed", min_width=150, scale=0)
-    chosen = Settings(reference, pose, shape, longer, fit, length, unit, steps, guidance, seed)
-    return chosen, seen, dice
+    with gr.Row(equal_height=True):
+        alignment = gr.Radio(
+            ALIGNMENTS_SHOWN,
+            value="automatic",
+            label="Fit a film's poses to the character",
+            scale=3,
+        )
+        search = gr.Button("Find poses", min_width=150, scale=1)
+    first = reference, pose, shape, longer, fit, length, unit, steps, guidance, seed
+    chosen = Settings(*first, alignment)
+    return chosen, seen, (dice, search)
 
 
 def _results():
@@ -120,9 +140,9 @@ def _results():
     return (start, cancel, tabs), Outputs(status, preview, result, panels, files, used)
 
 
-def _connect(pipe, files: guard.Files, chosen: Settings, seen, dice, buttons, shown: Outputs):
+def _connect(pipe, files: guard.Files, chosen: Settings, seen, aids, buttons, shown: Outputs):
     """What happens on which click. Each handler that gets an input gets it through `files`."""
-    start, cancel, tabs = buttons
+    (start, cancel, tabs), (dice, search) = buttons, aids
     switched = [start, cancel, shown.preview, tabs]
     aside = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -140,6 +160,10 @@ def _connect(pipe, files: guard.Files, chosen: Settings, seen, dice, buttons, sh
     )
     run.then(lambda: switch(running=False), outputs=switched, **aside)
     run.failure(lambda: "Stopped.", outputs=shown.status, **aside)
+    searched = search.click(
+        **sent(find, Settings._fields), outputs=[seen, shown.status], api_name="find_poses"
+    )
+    searched.failure(lambda: "Stopped.", outputs=shown.status, **aside)
     cancel.click(None, cancels=run)
     dice.click(lambda: random.randrange(2**32), outputs=chosen.seed, **aside)
     framing = Settings._fields[:5]

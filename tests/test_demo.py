@@ -1,6 +1,7 @@
 """The page's server, as its own client in the browser talks to it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,22 +9,27 @@ import threading
 import time
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from skimage.data import astronaut
 
 from animate_anyone.base.config import GenerationConfig
 from animate_anyone.cli import main
-from animate_anyone.handlers import FILES, WORKERS, generate, resolve_size
+from animate_anyone.convert.poses import convert_pose_models
+from animate_anyone.handlers import FILES, WORKERS, find, generate, resolve_size
 from animate_anyone.media.images import fit_image, load_image
 from animate_anyone.media.read import Video, read_video
 from animate_anyone.media.write import write_gif, write_video
 from animate_anyone.page import make_demo
+from animate_anyone.pose.film import find_poses
+from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
 
-from conftest import ROOT, TOY, load_case
+from conftest import POSE_WEIGHTS, ROOT, TOY, load_case
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
 REFERENCE = TOY / "short" / "reference.png"
@@ -73,6 +79,7 @@ def settings(pose_video) -> dict:
         "num_inference_steps": 3,
         "guidance_scale": 2.0,
         "seed": 7,
+        "alignment": "automatic",
     }
 
 
@@ -128,6 +135,76 @@ def test_whole_run(client, pipe, settings, pose_video):
     }
 
 
+@pytest.fixture(scope="module")
+def film_page(toy_models, tmp_path_factory):
+    """A pipeline with a detector beside it, a film of somebody with two empty frames at its end,
+    and what finds the poses, which counts the films that it looks at."""
+    if not (POSE_WEIGHTS / "BlazePose").is_dir():
+        pytest.skip("no BlazePose networks: `make test` fetches them")
+    folder = tmp_path_factory.mktemp("film")
+    models = shutil.copytree(toy_models, folder / "models")
+    convert_pose_models(POSE_WEIGHTS, models)
+    picture = Image.fromarray(astronaut())
+    picture.save(folder / "somebody.png")
+    pan = [picture.crop((8 * frame, 0, 400 + 8 * frame, 512)) for frame in range(4)]
+    wall = Image.effect_noise((50, 64), 30).convert("RGB").resize((400, 512))
+    write_video([*pan, wall, wall], folder / "film.mp4", 25)
+    write_video([wall] * 3, folder / "wall.mp4", 25)
+    return OVAnimateAnyonePipeline.from_pretrained(models), folder
+
+
+@pytest.fixture
+def film_settings(settings, film_page) -> dict:
+    files = {"reference_image": film_page[1] / "somebody.png"}
+    return settings | files | {"pose_video": film_page[1] / "film.mp4", "length": 6}
+
+
+def test_poses_of_a_film_are_shown_and_kept(film_page, film_settings, monkeypatch):
+    pipe, _ = film_page
+    searches = []
+
+    def counted(*arguments, **options):
+        searches.append(arguments[0])
+        return find_poses(*arguments, **options)
+
+    monkeypatch.setattr("animate_anyone.inputs.find_poses", counted)
+    *_, (picture, status) = find(pipe, **film_settings)
+    assert status == "Poses found in 6 frames; nobody is seen in frames 4–5."
+    assert picture.value is not None or picture.constructor_args["value"] is not None
+    for seed in (1, 2):
+        *_, outputs = generate(pipe, **film_settings | {"seed": seed})
+        assert outputs.status.startswith("Finished")
+        assert outputs.settings["num_frames"] == 6
+    assert len(searches) == 1
+
+
+def test_a_film_without_anybody(film_page, film_settings):
+    pipe, folder = film_page
+    wall = film_settings | {"pose_video": folder / "wall.mp4"}
+    for handler in (find, generate):
+        with pytest.raises(gr.Error, match=r"wall\.mp4: somebody must be seen, got nobody"):
+            list(handler(pipe, **wall))
+
+
+def test_nothing_to_find_in_a_pose_video(film_page, film_settings, pose_video):
+    with pytest.raises(gr.Error, match="shows skeletons already"):
+        list(find(film_page[0], **film_settings | {"pose_video": pose_video}))
+
+
+def test_a_closed_search_ends(film_page, film_settings, monkeypatch):
+    """And the next one begins anew."""
+    pipe, folder = film_page
+    film = folder / "long.mp4"
+    write_video(list(read_video(folder / "film.mp4", 4).frames) * 50, film, 25)
+    search = find(pipe, **film_settings | {"pose_video": film, "length": 200})
+    for _, status in search:
+        if "frame" in str(status):
+            break
+    before = time.monotonic()
+    search.close()
+    assert time.monotonic() - before < 10
+
+
 def test_progress_and_preview(client, settings):
     job = client.submit(**settings | {"num_inference_steps": 30}, api_name="/generate")
     assert job.result()[0].startswith("Finished in ")
@@ -174,7 +251,7 @@ def test_one_run_at_a_time(client, url, settings, calls, tmp_path):
     ("changes", "message"),
     [
         ({"reference_image": None}, "The reference image is missing: upload one or click"),
-        ({"pose_video": None}, "The pose video is missing: upload one or click"),
+        ({"pose_video": None}, "The video is missing: upload one or click"),
         ({"reference_image": "no.png"}, "no.png is not a readable image (cannot identify image"),
         ({"pose_video": "no.mp4"}, "no.mp4 is not a readable video"),
         ({"shape": "round"}, "shape must be one of ['square', 'portrait', 'landscape', "),

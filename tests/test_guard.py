@@ -1,6 +1,7 @@
 """The page's door: which files a request may name, for which host it may be, how the page
 starts."""
 
+import itertools
 import json
 import os
 import socket
@@ -24,7 +25,7 @@ from conftest import TOY, load_case
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
 REFERENCE = TOY / "short" / "reference.png"
-NUMBERS = [1, "frames", 1, 1.0, 0]  # length, unit, steps, guidance, seed
+REST = [1, "frames", 1, 1.0, 0, "automatic"]  # length, unit, steps, guidance, seed, alignment
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +117,14 @@ def evil_files(private: Path, cache: Path) -> dict[str, object]:
 def test_every_way_to_name_a_private_file_gets_one_sentence(
     url, config, private, cache, pose_video
 ):
-    """Of the run's own endpoint and of its private twin, as reference and as pose."""
+    """Of the endpoints of the run and of the search for poses, as reference and as pose."""
     good = upload(url, REFERENCE), upload(url, pose_video)
-    [run] = [d["id"] for d in config["dependencies"] if d["api_name"] == "generate"]
-    for way, evil in evil_files(private, cache).items():
+    names = "generate", "find_poses"
+    runs = [d["id"] for d in config["dependencies"] if d["api_name"] in names]
+    assert len(runs) == len(names)
+    for run, (way, evil) in itertools.product(runs, evil_files(private, cache).items()):
         for reference, pose in ((evil, good[1]), (good[0], evil)):
-            values = [reference, pose, "reference image", 64, "crop", *NUMBERS]
+            values = [reference, pose, "reference image", 64, "crop", *REST]
             answer = ask(url, run, values)
             assert REFUSED in answer and '"success":false' in answer.replace(" ", ""), (way, answer)
             assert str(private.parent) not in answer
@@ -142,7 +145,7 @@ def test_uploads_and_examples_are_read(url, config, pose_video, cache):
         for sample in shown
     ]
     for reference, pose in (uploaded, examples):
-        answer = ask(url, run, [reference, pose, "reference image", 64, "crop", *NUMBERS])
+        answer = ask(url, run, [reference, pose, "reference image", 64, "crop", *REST])
         assert "Finished in " in answer
 
 
@@ -172,7 +175,10 @@ def test_files_are_not_served(url, private, route):
 def test_every_listed_endpoint_is_known(url, config):
     """A new one must be looked at here."""
     listed = httpx.get(f"{url}gradio_api/info").json()
-    assert list(listed["named_endpoints"]) == ["/generate"] and not listed["unnamed_endpoints"]
+    assert (
+        list(listed["named_endpoints"]) == ["/generate", "/find_poses"]
+        and not listed["unnamed_endpoints"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -305,7 +311,7 @@ def test_a_full_disk_tells_no_paths(url, config, pose_video, monkeypatch):
         raise OSError(28, "No space left on device", "/var/secret/folder")
 
     monkeypatch.setattr("tempfile.mkdtemp", full)
-    answer = ask(url, run, [*uploaded, "reference image", 64, "crop", *NUMBERS])
+    answer = ask(url, run, [*uploaded, "reference image", 64, "crop", *REST])
     assert "No space left on device" in answer and "/var/secret" not in answer
 
 

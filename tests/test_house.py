@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "animate_anyone"
-FACES = {"cli", "options", "page", "handlers", "guard", "notebook", "__main__"}
+FACES = {"cli", "options", "page", "handlers", "choices", "guard", "notebook", "__main__"}
 INNER = {"base", "media", "runtime", "pose", "run", "networks", "convert", "fetch"}
 # Room → rooms that it may import. The fallback of a download asks the strict loader what it lacks.
 ALLOWED = {

@@ -12,6 +12,7 @@ from PIL.Image import Resampling
 from ..base.checks import RANGELESS_MODES
 from ..base.files import require_file
 
+DRAWN = 48  # highest channel from which a pixel of a pose frame is not black
 UNREADABLE = OSError, SyntaxError, ValueError, Image.DecompressionBombError
 
 
@@ -86,6 +87,13 @@ def side_by_side(reference, pose_frames, frames) -> Iterator[Image.Image]:
         if pose is None:
             raise ValueError(f"expected a pose frame for every frame, got {index}")
         yield row([still, to_rgb(pose).resize(frame.size, Resampling.LANCZOS), frame])
+
+
+def overlay(picture: Image.Image, drawing: Image.Image) -> Image.Image:
+    """A pose frame drawn over a picture, which is dimmed; of the picture's size."""
+    drawn = np.asarray(to_rgb(drawing).resize(picture.size, Resampling.LANCZOS))
+    dimmed = (0.6 * np.asarray(to_rgb(picture))).astype(np.uint8)
+    return Image.fromarray(np.where(drawn.max(axis=2, keepdims=True) > DRAWN, drawn, dimmed))
 
 
 def row(panels: Sequence[Image.Image]) -> Image.Image:
