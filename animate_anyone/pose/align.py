@@ -37,7 +37,9 @@ from .keypoints import (
 logger = logging.getLogger(__name__)
 
 ALIGNMENTS = "off", "global", "limbs"
-PERCENTILE = 85  # of a length over the frames: a limb that points at the viewer looks short
+# Of a length over the frames: a limb that points at the viewer looks short, and one whose points
+# are a little wrong looks long as often as short.
+PERCENTILE = 75
 LEAST_SHARE = 0.1  # of the frames must show a length
 LIMITS = 0.6, 1.6  # of a length's ratio, as a share of that of the whole body
 GROUND_PERCENTILE = 90  # of the lower ankle's height: most frames are no jump
@@ -91,8 +93,8 @@ def align_poses(
     picture is kept, scaled; poses may leave the picture.
 
     The scale is the median of three ratios: of the trunks, of the shoulders' widths, and of the
-    heights from neck to ankle. A length in the film is a high percentile over its frames; in the
-    reference it is that of the longer side. Ratios are kept within 0.6 and 1.6 of the scale, which
+    heights from neck to ankle. A length in the film is a high percentile over its frames, of the mean
+    of both sides; in the reference it is that of the longer side. Ratios are kept within 0.6 and 1.6 of the scale, which
     stands in where a length is not seen. Hands are scaled as their forearm, the face as the head.
     Where both show their ankles, the ground and the middle of the hips are laid onto the
     reference's, else the neck is.
@@ -130,8 +132,8 @@ def align_poses(
 
 def measure(film: np.ndarray, reference: np.ndarray, alignment: str | None = None) -> Fit:
     """The fit of a film's points to a reference's (128, 2); see `align_poses`."""
-    lengths = {name: film_length(values) for name, values in lengths_of(film).items()}
-    own = {name: values[0] for name, values in lengths_of(reference[None]).items()}
+    lengths = {name: film_length(sides) for name, sides in lengths_of(film).items()}
+    own = {name: np.fmax.reduce(sides)[0] for name, sides in lengths_of(reference[None]).items()}
     ratios = {name: own[name] / lengths[name] for name in LENGTHS if lengths[name] > 0}
     ratios = {name: ratio for name, ratio in ratios.items() if ratio > 0}
     scale = whole_scale(ratios, lengths, own)
@@ -148,21 +150,21 @@ def measure(film: np.ndarray, reference: np.ndarray, alignment: str | None = Non
 
 
 def lengths_of(film: np.ndarray) -> dict[str, np.ndarray]:
-    """The `LENGTHS` in each frame (f,), that of the longer side; NaN where neither is seen."""
+    """The `LENGTHS` in each frame, of each side that has one: (sides, f), NaN where not seen."""
     return {
-        name: np.fmax.reduce(
+        name: np.stack(
             [np.linalg.norm(at(film, start) - at(film, end), axis=-1) for start, end in sides]
         )
         for name, sides in LENGTHS.items()
     }
 
 
-def film_length(values: np.ndarray) -> float:
-    """A length of the film's performer; NaN where too few frames show it."""
-    seen = values[np.isfinite(values)]
-    if len(seen) < max(1, LEAST_SHARE * len(values)):
+def film_length(sides: np.ndarray) -> float:
+    """A length (sides, f) of the film's performer; NaN where too few frames show it."""
+    seen = sides[:, np.isfinite(sides).any(axis=0)]
+    if seen.shape[1] < max(1, LEAST_SHARE * sides.shape[1]):
         return np.nan
-    return float(np.percentile(seen, PERCENTILE))
+    return float(np.percentile(np.nanmean(seen, axis=0), PERCENTILE))
 
 
 def whole_scale(ratios: Mapping, lengths: Mapping, own: Mapping) -> float:

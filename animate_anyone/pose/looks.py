@@ -3,7 +3,7 @@
 A pose video shows thin lines in pure colours on black. Measured on the longer side of 256 pixels:
 published ones and ours, also compressed strongly, with grey instead of black, or shrunk to 96
 pixels, are black for 92 % or more, and 21 % or more of what is bright is pure; a film in which
-black bars or darkness cover most has 3 % (`benchmarks/looks.py`).
+black bars or darkness cover most has 3 % (`tests/test_pose_film.py` has their kinds).
 """
 
 import logging

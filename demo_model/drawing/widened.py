@@ -18,6 +18,32 @@ RANGES = {
     "neck": (0.8, 1.2),
 }
 
+# Two bodies that are unlike the characters', and unlike each other.
+BODIES = {
+    "lanky": {
+        **dict.fromkeys(("upper_arm", "forearm"), 1.35),
+        **dict.fromkeys(("thigh", "shin"), 1.5),
+        "trunk": 1.1,
+        "shoulder": 1.15,
+        "hip": 1.1,
+        "neck": 1.1,
+    },
+    "stocky": {
+        **dict.fromkeys(("upper_arm", "forearm"), 0.85),
+        **dict.fromkeys(("thigh", "shin"), 0.7),
+        "trunk": 1.15,
+        "shoulder": 1.4,
+        "hip": 1.3,
+        "neck": 0.9,
+    },
+}
+
+
+def changed(build: Build, factors: dict[str, float]) -> Build:
+    """The build with some lengths multiplied, scaled down where it would stand too tall."""
+    lengths = {name: getattr(build, name) * factor for name, factor in factors.items()}
+    return fitting(replace(build, **lengths))
+
 
 def widened(build: Build, rng: np.random.Generator) -> Build:
     """The build with each of its lengths drawn anew around what it is."""
