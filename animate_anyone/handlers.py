@@ -179,7 +179,9 @@ def find(pipe, **chosen) -> Iterator[tuple]:
                 progress.stopped = True
                 raise
             sequence, fitted = search.result()
-        yield gr.Image(overlays(job, sequence, fitted), visible=True), told(sequence)
+        label = "The poses in the film, then fitted to the character"
+        shown = gr.Image(overlays(job, sequence, fitted), label=label, visible=True)
+        yield shown, told(sequence)
 
 
 def _found(pipe, job: AnimationSettings, progress: Progress):

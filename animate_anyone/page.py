@@ -94,6 +94,14 @@ def _inputs(pipe, offered: list[str]):
         for kind, part in (("image", reference), ("video", pose)):
             files = [[path] for path in offered if str(guess_type(path)[0]).startswith(kind)]
             gr.Examples(files, [part], label=f"Example {kind}s", visible=bool(files))
+    with gr.Row(equal_height=True):
+        alignment = gr.Radio(
+            ALIGNMENTS_SHOWN,
+            value="automatic",
+            label="Fit a film's poses to the character",
+            scale=3,
+        )
+        search = gr.Button("Find poses", min_width=150, scale=1)
     seen = gr.Image(height=200, visible=False, interactive=False, buttons=[])
     with gr.Row():
         shape = gr.Dropdown(shapes, label="Shape of the result")
@@ -107,14 +115,6 @@ def _inputs(pipe, offered: list[str]):
         unit = gr.Radio(["frames", "seconds"], value="frames", label="Unit", scale=2)
         seed = gr.Number(0, label="Seed", precision=0, min_width=80)
         dice = gr.Button("Another seed", min_width=150, scale=0)
-    with gr.Row(equal_height=True):
-        alignment = gr.Radio(
-            ALIGNMENTS_SHOWN,
-            value="automatic",
-            label="Fit a film's poses to the character",
-            scale=3,
-        )
-        search = gr.Button("Find poses", min_width=150, scale=1)
     first = reference, pose, shape, longer, fit, length, unit, steps, guidance, seed
     chosen = Settings(*first, alignment)
     return chosen, seen, (dice, search)

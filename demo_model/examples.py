@@ -33,7 +33,7 @@ MOTIONS = {
 # Name of a film → which held-out character, its body, its size in the picture, its motion.
 FILMS = {
     "lanky": (5, "lanky", 0.85, "slow_dance"),
-    "stocky": (11, "stocky", 1.0, "mixture_105"),
+    "stocky": (11, "stocky", 1.0, "mixture_107"),
 }
 LARGE = 256  # pixels: twice what the model works at
 

@@ -93,11 +93,11 @@ def align_poses(
     picture is kept, scaled; poses may leave the picture.
 
     The scale is the median of three ratios: of the trunks, of the shoulders' widths, and of the
-    heights from neck to ankle. A length in the film is a high percentile over its frames, of the mean
-    of both sides; in the reference it is that of the longer side. Ratios are kept within 0.6 and 1.6 of the scale, which
-    stands in where a length is not seen. Hands are scaled as their forearm, the face as the head.
-    Where both show their ankles, the ground and the middle of the hips are laid onto the
-    reference's, else the neck is.
+    heights from neck to ankle. A length in the film is a high percentile over its frames, of the
+    mean of both sides; in the reference it is that of the longer side. Ratios are kept within 0.6
+    and 1.6 of the scale, which stands in where a length is not seen. Hands are scaled as their
+    forearm, the face as the head. Where both show their ankles, the ground and the middle of the
+    hips are laid onto the reference's, else the neck is.
 
     Args:
         sequence: one performer of a film.
