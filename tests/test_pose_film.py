@@ -171,6 +171,12 @@ def test_no_detector(folder, tmp_path, capsys):
     assert "download --pose blazepose" in capsys.readouterr().err
 
 
+def test_no_models(folder, tmp_path, capsys):
+    command = ["pose", "--video", str(folder / "film.mp4")]
+    assert main([*command, "--keypoints", str(tmp_path / "out.json")]) == 1
+    assert "--models) must be the folder of a detector, got none" in capsys.readouterr().err
+
+
 def test_a_film_of_one_frame(folder, blazepose_models):
     assert len(find_poses(folder / "one.mp4", blazepose_models)) == 1
 

@@ -132,6 +132,17 @@ def test_nobody_at_all():
         follow([[], [], []])
 
 
+def test_people_without_points_are_nobody():
+    empty = Pose(
+        np.full((18, 2), np.nan),
+        np.zeros(18),
+        np.full((2, 21, 2), np.nan),
+        np.full((68, 2), np.nan),
+    )
+    with pytest.raises(ValueError, match="got nobody in 2 frames"):
+        follow([[empty], [empty]])
+
+
 @pytest.mark.parametrize("person", [0, 2, -1])
 def test_more_persons_than_people(person):
     with pytest.raises(ValueError, match=f"person must be from 1 to 1.* got {person}"):

@@ -31,6 +31,8 @@ def open_detector(models_dir, name: str | None = None, device: str = "CPU") -> P
         FileNotFoundError: the networks are not there; names the command that fetches them.
         ValueError: a name or a device that does not exist, or files that have changed.
     """
+    if models_dir is None:
+        raise ValueError("models_dir (--models) must be the folder of a detector, got none")
     models_dir = Path(models_dir)
     if name not in (None, *DETECTORS):
         raise ValueError(f"detector must be one of {tuple(DETECTORS)}, got {name!r}")

@@ -125,7 +125,8 @@ def largest(people: Sequence[Pose], size: tuple[int, int]) -> Pose | None:
     def weight(pose: Pose) -> float:
         return extent(to_points(pose, size)[:BODY_POINTS]) * float(np.mean(pose.body_score))
 
-    return max(people, key=weight, default=None)
+    there = [pose for pose in people if weight(pose) > 0]
+    return max(there, key=weight, default=None)
 
 
 def draw_poses(sequence: PoseSequence) -> Iterator[Image.Image]:

@@ -70,6 +70,8 @@ class Cast:
         """Everybody in the next frame."""
         frame, memory = self.num_frames, max(1.0, MEMORY * float(self.fps))
         bodies = [to_points(pose, self.size)[:BODY_POINTS] for pose in people]
+        people = [pose for pose, body in zip(people, bodies) if np.isfinite(body).any()]
+        bodies = [body for body in bodies if np.isfinite(body).any()]
         bodies_left = dict(enumerate(bodies))
         present = [p for p in self.performers if frame - p.frames[-1] <= self.longest_gap]
         absent = [p for p in self.performers if frame - p.frames[-1] > self.longest_gap]
