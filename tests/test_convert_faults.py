@@ -100,6 +100,7 @@ def test_killed_at_every_moment(toy_weights, toy_models, tmp_path):
     assert irs(tmp_path, parts) == irs(toy_models, parts)
 
 
+@pytest.mark.slow
 def test_full_disk(toy_weights, toy_models, tmp_path):
     """Parts that fit are kept, the one that does not leaves nothing behind."""
     sizes = {name: (toy_models / f"{name}.bin").stat().st_size for name in PART_NAMES}

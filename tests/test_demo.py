@@ -366,6 +366,7 @@ def test_files_go_with_the_page(pipe, settings, tmp_path, monkeypatch):
     assert not [path for path in files if path.exists()]
 
 
+@pytest.mark.slow
 def test_command(toy_models, settings, tmp_path):
     """`demo` serves the page, with examples, and ends on Ctrl+C even in the middle of a run."""
     command = [sys.executable, "-m", "animate_anyone", "demo", "--models", str(toy_models)]

@@ -16,6 +16,7 @@ from demo_model.measuring import measures
 
 from conftest import CACHE
 
+pytestmark = pytest.mark.slow
 FRAMES = 12
 
 

@@ -32,6 +32,7 @@ def log_rows(folders, stage: str) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_three_steps_of_each_stage_resume_and_load(folders, monkeypatch):
     monkeypatch.setattr(train, "held_out_psnr", lambda vae: 0.0)  # needs 64 more characters
     monkeypatch.setattr(trainer, "LOG_EVERY", 1)

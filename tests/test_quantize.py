@@ -27,6 +27,7 @@ from demo_model.measuring import measures
 
 from conftest import CACHE
 
+pytestmark = pytest.mark.slow
 LOSS = 0.3  # dB that 8-bit arithmetic may cost
 
 

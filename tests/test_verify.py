@@ -72,6 +72,7 @@ def hashed(monkeypatch) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_each_file_is_hashed_once_per_change(models, hashed):
     files = {file for name in PART_NAMES for file in part_files(name)}
     for expected in (files, set()):
