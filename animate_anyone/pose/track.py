@@ -22,7 +22,7 @@ LONGEST_GAP = 0.5  # seconds that are bridged; who was away for longer may be an
 FARTHEST = 0.5  # from where somebody is expected, in the size of their body
 SAME_SIZE = 2.0  # between somebody who was away for long and a newcomer
 MEMORY = 0.2  # seconds over which a speed is averaged
-SMOOTHING, DEGREE = 0.25, 2  # seconds that a smoothed point is fitted to, by a polynomial
+SMOOTHING, DEGREE = 0.2, 2  # seconds that a smoothed point is fitted to, by a polynomial
 
 
 @dataclass
@@ -120,7 +120,7 @@ def follow_performer(
 
     Who is who follows from places and speeds: people are not swapped where they cross. Gaps of up
     to half a second are bridged; in longer ones the last pose is held. Jitter is smoothed by
-    polynomials over a quarter of a second (Savitzky and Golay 1964), which does not lag.
+    polynomials over a fifth of a second (Savitzky and Golay 1964), which does not lag.
 
     Args:
         people: everybody in each frame.
