@@ -112,6 +112,21 @@ def test_chooses_by_what_is_seen(some_cases, caplog):
     assert "does not show the upper arm, forearm" in str(fit)
 
 
+@pytest.mark.parametrize("lost", [[10], [8], [1, 2], [1, 2, 5], [16, 17], [1, 2, 5, 10, 13]])
+@pytest.mark.parametrize("where", ["film", "reference"])
+def test_whatever_is_never_seen(some_cases, lost, where):
+    """What is seen is placed, and nothing else: film and reference without some points."""
+    case = some_cases[1]
+    film, reference = case.film.copy(), case.reference.copy()
+    if where == "film":
+        film[:, lost] = np.nan
+    else:
+        reference[lost] = np.nan
+    moved = fitted(case, "limbs", film, reference)
+    assert (np.isnan(moved) == np.isnan(film)).mean() > 0.85
+    assert case.error(moved) < 0.8 * case.error(film)  # as it was
+
+
 def test_nothing_in_common():
     nobody = np.full((128, 2), np.nan)
     nobody[0] = 1, 1

