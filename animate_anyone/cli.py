@@ -67,16 +67,13 @@ def _convert(options) -> None:
     from .convert.convert import convert_models
     from .convert.poses import convert_pose_models, holds_only_pose_networks
 
-    convert_pose_models(options.weights, options.models)
-    if holds_only_pose_networks(options.weights):
-        print(options.models)
-        return
-    calibration = _calibration(options) if options.reference or options.pose else None
-    print(
+    if not holds_only_pose_networks(options.weights):
+        calibration = _calibration(options) if options.reference or options.pose else None
         convert_models(
             options.weights, options.models, options.compression, calibration=calibration
         )
-    )
+    convert_pose_models(options.weights, options.models)
+    print(options.models)
 
 
 def _calibration(options):
