@@ -10,10 +10,10 @@ from PIL import Image
 
 from . import guard
 from .base.checks import check_choice, check_count, check_guidance, check_multiple
+from .base.layout import ALIGNMENTS
 from .media.images import load_image
 from .media.read import Video, read_video
 from .run.turns import Interrupted
-from .settings import ALIGNMENTS
 
 ALIGNMENTS_SHOWN = "automatic", *ALIGNMENTS
 SHAPES = {"square": (1, 1), "portrait": (3, 4), "landscape": (4, 3)}

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from .base.layout import ALIGNMENTS, DETECTORS
+
 
 def add_download(parser: argparse.ArgumentParser) -> None:
     """The options of `download`."""
@@ -51,7 +53,7 @@ def add_pose(parser: argparse.ArgumentParser) -> None:
 def _add_fit(add) -> None:
     add(
         "--align",
-        choices=("off", "global", "limbs"),
+        choices=ALIGNMENTS,
         help="how the poses are fitted to the character: global changes size and place, limbs also"
         " the length of each limb (default: limbs where film and reference show enough of both"
         " bodies, else global)",
@@ -70,7 +72,7 @@ def _add_fit(add) -> None:
     )
     add(
         "--detector",
-        choices=("dwpose", "blazepose"),
+        choices=DETECTORS,
         help="what finds the poses (default: dwpose where it is converted, else blazepose)",
     )
 

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .base.checks import check_choice, check_count, check_type
-
-ALIGNMENTS = "off", "global", "limbs"
-DETECTORS = "dwpose", "blazepose"
+from .base.layout import ALIGNMENTS, DETECTORS
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from animate_anyone.base.tables import table
-from animate_anyone.pose.align import LENGTHS, at, measure, placed, rebuilt
+from animate_anyone.pose.align import LENGTHS, at, fitted_points, measure, rebuilt
 from animate_anyone.pose.gaps import completed
 from animate_anyone.pose.keypoints import ANKLES, BODY_POINTS, HIPS, NECK, Pose, to_points
 from demo_model.drawing.character import HELD_OUT_SEEDS, Build, random_character
@@ -80,9 +80,7 @@ def ours(alignment: str) -> Callable[[Case], np.ndarray]:
 
     def way(case: Case) -> np.ndarray:
         fit = measure(case.film, case.reference, alignment)
-        whole = completed(case.film)
-        fitted = placed(rebuilt(whole, fit.ratios), whole, case.reference, fit)
-        return np.where(np.isnan(case.film), np.nan, fitted)
+        return fitted_points(case.film, case.reference, fit)
 
     return way
 
@@ -94,13 +92,7 @@ def off(case: Case) -> np.ndarray:
 
 def musepose(case: Case) -> np.ndarray:
     """MusePose: each limb by the ratio of the first frame, the neck laid onto the reference's."""
-    lengths, own = first_lengths(case.film[0]), first_lengths(case.reference)
-    ratios = {name: own[name] / lengths[name] for name in LENGTHS}
-    ratios = {name: float(r) if np.isfinite(r) else 1.0 for name, r in ratios.items()}
-    whole = completed(case.film)
-    built = rebuilt(whole, ratios)
-    way = (whole[:, NECK] - whole[0, NECK]) * ratios["trunk"]
-    return built + (case.reference[NECK] + way - built[:, NECK])[:, None]
+    return led_by_neck(case, first_ratios(case))
 
 
 def mimicmotion(case: Case) -> np.ndarray:
@@ -118,25 +110,15 @@ def mimicmotion(case: Case) -> np.ndarray:
 def unianimate(case: Case) -> np.ndarray:
     """UniAnimate: ratios of the first frame, where its shoulders' signed width counts."""
     shoulder = (case.reference[5] - case.reference[2])[0] / (case.film[0, 5] - case.film[0, 2])[0]
-    lengths, own = first_lengths(case.film[0]), first_lengths(case.reference)
-    ratios = {name: own[name] / lengths[name] for name in LENGTHS}
-    ratios |= {"shoulder": shoulder, "hip": shoulder}
-    ratios = {name: float(r) if np.isfinite(r) else 1.0 for name, r in ratios.items()}
-    whole = completed(case.film)
-    built = rebuilt(whole, ratios)
-    way = (whole[:, NECK] - whole[0, NECK]) * ratios["trunk"]
-    return built + (case.reference[NECK] + way - built[:, NECK])[:, None]
+    shoulder = float(shoulder) if np.isfinite(shoulder) else 1.0
+    return led_by_neck(case, first_ratios(case) | {"shoulder": shoulder, "hip": shoulder})
 
 
 def wan(case: Case) -> np.ndarray:
     """Wan2.2-Animate: angles kept, lengths by the ratios of the first frame, the larger of a
     pair; on the ground of the first frame if ankles are seen.
     """
-    lengths, own = first_lengths(case.film[0]), first_lengths(case.reference)
-    ratios = {name: own[name] / lengths[name] for name in LENGTHS}
-    ratios = {name: float(r) if np.isfinite(r) else 1.0 for name, r in ratios.items()}
-    whole = completed(case.film)
-    built = rebuilt(whole, ratios)
+    built = rebuilt(completed(case.film), first_ratios(case))
     if np.isfinite(case.reference[ANKLES]).all():
         lower = built[0, ANKLES, 1].max()
         start = np.array([at(built, HIPS)[0, 0], lower])
@@ -144,6 +126,21 @@ def wan(case: Case) -> np.ndarray:
     else:
         start, goal = built[0, NECK], case.reference[NECK]
     return built + (goal - start)
+
+
+def first_ratios(case: Case) -> dict[str, float]:
+    """The ratios of the lengths in the first frame; 1 where one is missing."""
+    lengths, own = first_lengths(case.film[0]), first_lengths(case.reference)
+    ratios = {name: own[name] / lengths[name] for name in LENGTHS}
+    return {name: float(r) if np.isfinite(r) else 1.0 for name, r in ratios.items()}
+
+
+def led_by_neck(case: Case, ratios: dict[str, float]) -> np.ndarray:
+    """The film's skeleton by ratios, its first neck laid onto the reference's."""
+    whole = completed(case.film)
+    built = rebuilt(whole, ratios)
+    way = (whole[:, NECK] - whole[0, NECK]) * ratios["trunk"]
+    return built + (case.reference[NECK] + way - built[:, NECK])[:, None]
 
 
 def first_lengths(points: np.ndarray) -> dict[str, float]:

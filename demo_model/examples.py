@@ -6,7 +6,6 @@ held-out motions. In the films move bodies that are built otherwise.
 writes the files of demo_model/examples, which are shipped.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from demo_model.drawing.motion import HELD_OUT_MOTIONS
 from demo_model.drawing.performance import FPS, FRAMES
 from demo_model.drawing.render import MAP_SIZE, pose_map, render
 from demo_model.drawing.skeleton import at_ease, pose_at
-from demo_model.drawing.widened import BODIES, changed, scaled
+from demo_model.drawing.widened import embodied
 from demo_model.files import HOME
 
 FOLDER = HOME / "examples"
@@ -63,8 +62,7 @@ def write_examples(folder: Path) -> list[Path]:
 def film(name: str) -> tuple[list[Pose], list[np.ndarray]]:
     """The poses and the frames of a film."""
     index, body, size, motion = FILMS[name]
-    actor = random_character(HELD_OUT_SEEDS[index])
-    actor = replace(actor, build=scaled(changed(actor.build, BODIES[body]), size))
+    actor = embodied(random_character(HELD_OUT_SEEDS[index]), body, size)
     poses = [pose_at(actor, HELD_OUT_MOTIONS[motion], frame / FPS) for frame in range(FRAMES)]
     return poses, [render(actor, pose, LARGE, LARGE) for pose in poses]
 

@@ -28,3 +28,7 @@ GENERATION_CONFIG = "generation_config.json"
 # What enters the last layer of the denoising UNet from below: an output, and an input of that layer
 # alone.
 DEEP_FEATURES = "deep_features"
+
+# What finds poses, the first that is there by default; how poses are fitted to a character.
+DETECTORS = "dwpose", "blazepose"
+ALIGNMENTS = "off", "global", "limbs"

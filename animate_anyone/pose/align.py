@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..base.layout import ALIGNMENTS
 from .gaps import completed
 from .keypoints import (
     ANKLES,
@@ -36,7 +37,6 @@ from .keypoints import (
 
 logger = logging.getLogger(__name__)
 
-ALIGNMENTS = "off", "global", "limbs"
 # Of a length over the frames: a limb that points at the viewer looks short, and one whose points
 # are a little wrong looks long as often as short.
 PERCENTILE = 75
@@ -125,14 +125,19 @@ def align_poses(
     own = to_points(reference, reference_size)
     fit = measure(film, own, alignment)
     logger.info("fit to the reference: %s", fit)
-    whole = completed(film)
-    fitted = placed(rebuilt(whole, fit.ratios), whole, own, fit)
-    fitted[np.isnan(film)] = np.nan
     poses = [
         from_points(points, to_scores(pose), reference_size)
-        for points, pose in zip(fitted, sequence.poses)
+        for points, pose in zip(fitted_points(film, own, fit), sequence.poses)
     ]
     return PoseSequence(poses, *reference_size, sequence.fps, sequence.unseen)
+
+
+def fitted_points(film: np.ndarray, reference: np.ndarray, fit: Fit) -> np.ndarray:
+    """A film's points by a fit, missing where they were."""
+    whole = completed(film)
+    fitted = placed(rebuilt(whole, fit.ratios), whole, reference, fit)
+    fitted[np.isnan(film)] = np.nan
+    return fitted
 
 
 def measure(film: np.ndarray, reference: np.ndarray, alignment: str | None = None) -> Fit:

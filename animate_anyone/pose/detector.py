@@ -14,11 +14,10 @@ from PIL import Image
 from ..media.images import to_rgb
 from .boxes import overlap
 from .crop import Crop
-from .keypoints import MIN_SCORE, Pose
+from .keypoints import MIN_SCORE, NECK, SHOULDERS, Pose
 
 LOOK_AROUND = 15  # frames from one search for newcomers to the next
 SETTLING = 3  # looks at a newcomer, until the crop fits
-NECK, SHOULDERS = 1, [2, 5]  # of OpenPose's body points
 LEAST_POINTS = 3  # of a body, else nobody is there
 SAME_BODY = 0.05  # typical distance of the points of one person in two crops, in its size
 SAME_PLACE = 0.5  # overlap of a newcomer with somebody who is known already

@@ -15,8 +15,8 @@ import numpy as np
 
 from .boxes import groups
 from .crop import Crop
-from .detector import NECK, PoseDetector, Sighting, is_somebody, pose_from_pixels, set_neck
-from .keypoints import MIN_SCORE
+from .detector import PoseDetector, Sighting, is_somebody, pose_from_pixels, set_neck
+from .keypoints import MIN_SCORE, NECK
 
 SIDE, GREY = 640, 114  # YOLOX's picture, and what is around it
 STRIDES = 8, 16, 32  # pixels of that picture per cell of its three grids

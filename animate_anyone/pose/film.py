@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -16,7 +15,7 @@ from .draw import draw_pose
 from .keypoints import BODY_POINTS, Pose, PoseSequence, to_points
 from .keypoints_file import read_keypoints
 from .looks import check_is_film
-from .track import extent, follow_performer
+from .track import follow_performer, prominence
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +47,17 @@ def find_poses(
         ValueError: no readable film, a video of skeletons, nobody in it, or not so many people.
     """
     check_is_film(video)
-    if not isinstance(detector, PoseDetector):
-        detector = open_detector(detector)
+    detector = opened(detector)
     with open_film(video) as film:
         total = min(num_frames or film.num_frames, film.num_frames) or num_frames or 0
         people = detector.follow(islice(film.frames, num_frames))
         seen = watched(people, total, on_frame)
         return performer_of(str(video), seen, film.size, film.fps, person)
+
+
+def opened(detector: PoseDetector | str | Path) -> PoseDetector:
+    """A detector, or that of a folder."""
+    return detector if isinstance(detector, PoseDetector) else open_detector(detector)
 
 
 def watched(people: Iterator, total: int, on_frame: Callable | None) -> Iterator[Sequence[Pose]]:
@@ -94,9 +97,7 @@ def performer_of(name: str, people, size, fps, person, smooth: bool = True) -> P
 
 def find_pose(picture: Image.Image, detector: PoseDetector | str | Path) -> Pose | None:
     """The largest and surest person in a picture; None where nobody is."""
-    if not isinstance(detector, PoseDetector):
-        detector = open_detector(detector)
-    return largest(next(detector.follow([picture])), picture.size)  # found as in a film
+    return largest(next(opened(detector).follow([picture])), picture.size)  # found as in a film
 
 
 def read_pose(path, size: tuple[int, int]) -> Pose:
@@ -123,7 +124,7 @@ def largest(people: Sequence[Pose], size: tuple[int, int]) -> Pose | None:
     """Who is largest and surest."""
 
     def weight(pose: Pose) -> float:
-        return extent(to_points(pose, size)[:BODY_POINTS]) * float(np.mean(pose.body_score))
+        return prominence(pose, to_points(pose, size)[:BODY_POINTS])
 
     there = [pose for pose in people if weight(pose) > 0]
     return max(there, key=weight, default=None)

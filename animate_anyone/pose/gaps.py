@@ -11,27 +11,26 @@ from .keypoints import (
     EARS,
     ELBOWS,
     EYES,
-    FACE_POINTS,
-    HAND_POINTS,
+    FIRST_OF_FACE,
     HIPS,
     KNEES,
+    LEFT_HAND,
     NECK,
     NOSE,
+    RIGHT_HAND,
     SHOULDERS,
     WRISTS,
 )
 
-FACE_FIRST = ALL_POINTS - FACE_POINTS
-LEFT_FIRST, RIGHT_FIRST = FACE_FIRST - 2 * HAND_POINTS, FACE_FIRST - HAND_POINTS
 # Each point and the one that it moves with, from the neck outwards.
 PARENTS: dict[int, int | None] = {
     NECK: None,
     **dict.fromkeys([NOSE, *SHOULDERS, *HIPS], NECK),
     **dict(zip(ELBOWS + WRISTS + KNEES + ANKLES, SHOULDERS + ELBOWS + HIPS + KNEES)),
     **dict.fromkeys(EYES + EARS, NOSE),
-    **dict.fromkeys(range(LEFT_FIRST, RIGHT_FIRST), WRISTS[1]),
-    **dict.fromkeys(range(RIGHT_FIRST, FACE_FIRST), WRISTS[0]),
-    **dict.fromkeys(range(FACE_FIRST, ALL_POINTS), NOSE),
+    **dict.fromkeys(range(LEFT_HAND, RIGHT_HAND), WRISTS[1]),
+    **dict.fromkeys(range(RIGHT_HAND, FIRST_OF_FACE), WRISTS[0]),
+    **dict.fromkeys(range(FIRST_OF_FACE, ALL_POINTS), NOSE),
 }
 
 

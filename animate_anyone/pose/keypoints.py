@@ -70,12 +70,11 @@ class PoseSequence:
 
 
 # The points of a pose as one array: body, left hand, right hand, face.
-ALL_POINTS = BODY_POINTS + 2 * HAND_POINTS + FACE_POINTS
-HANDS = (
-    np.s_[..., BODY_POINTS : BODY_POINTS + HAND_POINTS, :],
-    np.s_[..., BODY_POINTS + HAND_POINTS : ALL_POINTS - FACE_POINTS, :],
-)
-FACE = np.s_[..., ALL_POINTS - FACE_POINTS :, :]
+LEFT_HAND, RIGHT_HAND = BODY_POINTS, BODY_POINTS + HAND_POINTS  # where each of them begins
+FIRST_OF_FACE = RIGHT_HAND + HAND_POINTS
+ALL_POINTS = FIRST_OF_FACE + FACE_POINTS
+HANDS = np.s_[..., LEFT_HAND:RIGHT_HAND, :], np.s_[..., RIGHT_HAND:FIRST_OF_FACE, :]
+FACE = np.s_[..., FIRST_OF_FACE:, :]
 
 
 def to_points(pose: Pose, size: tuple[int, int]) -> np.ndarray:
@@ -94,12 +93,11 @@ def from_points(points: np.ndarray, scores: np.ndarray, size: tuple[int, int]) -
     """A pose from its points (128, 2) in pixels, NaN where missing, and their scores (128,)."""
     fractions = points / size
     scores = np.where(np.isfinite(fractions[:, 0]), scores, 0.0)
-    hands, face = BODY_POINTS, ALL_POINTS - FACE_POINTS
     return Pose(
-        body=fractions[:hands],
-        body_score=scores[:hands],
-        hands=fractions[hands:face].reshape(2, HAND_POINTS, 2),
-        face=fractions[face:],
-        hands_score=scores[hands:face].reshape(2, HAND_POINTS),
-        face_score=scores[face:],
+        body=fractions[:LEFT_HAND],
+        body_score=scores[:LEFT_HAND],
+        hands=fractions[LEFT_HAND:FIRST_OF_FACE].reshape(2, HAND_POINTS, 2),
+        face=fractions[FIRST_OF_FACE:],
+        hands_score=scores[LEFT_HAND:FIRST_OF_FACE].reshape(2, HAND_POINTS),
+        face_score=scores[FIRST_OF_FACE:],
     )

@@ -31,8 +31,8 @@ def check_is_poses(path) -> None:
     """Raises ValueError where a video is a film; warns of a skeleton whose red and blue are
     swapped.
     """
-    frames = [frame for frame in some_frames(path) if not is_black(frame)]
-    if frames and np.mean([may_be_poses(frame) for frame in frames]) < 0.5:
+    frames = some_frames(path)
+    if look_filmed(frames):
         raise ValueError(
             f"{path} must be a video of skeletons on black, it looks like a film: pass it as"
             " --video, which finds the poses in it"
@@ -43,7 +43,7 @@ def check_is_poses(path) -> None:
 
 def check_is_film(path) -> None:
     """Raises ValueError where a video shows skeletons."""
-    frames = [frame for frame in some_frames(path) if not is_black(frame)]
+    frames = some_frames(path)
     if frames and all(must_be_poses(frame) for frame in frames):
         raise ValueError(
             f"{path} must be a film of somebody, it looks like a video of skeletons: pass it as"
@@ -53,16 +53,19 @@ def check_is_film(path) -> None:
 
 def is_film(path) -> bool:
     """Whether a video is rather a film than a pose video."""
-    frames = [frame for frame in some_frames(path) if not is_black(frame)]
+    return look_filmed(some_frames(path))
+
+
+def look_filmed(frames: list[np.ndarray]) -> bool:
+    """Whether most frames cannot be pose frames."""
     return bool(frames) and bool(np.mean([may_be_poses(frame) for frame in frames]) < 0.5)
 
 
 def some_frames(path) -> list[np.ndarray]:
-    """A few frames from the beginning of a video, small."""
+    """A few frames from the beginning of a video, small; without those that are black."""
     with open_film(path) as film:
-        return [
-            small(frame) for frame in islice(film.frames, FRAMES.start, FRAMES.stop, FRAMES.step)
-        ]
+        chosen = islice(film.frames, FRAMES.start, FRAMES.stop, FRAMES.step)
+        return [pixels for pixels in map(small, chosen) if not is_black(pixels)]
 
 
 def small(frame: Image.Image) -> np.ndarray:

@@ -47,7 +47,7 @@ class Performer:
             share = min(1.0, away / memory)
             self.speed += share * (np.nanmedian(moved, axis=0) / away - self.speed)
         self.points = np.where(np.isfinite(points), points, self.points + self.speed)
-        self.weight += extent(points) * float(np.mean(pose.body_score))
+        self.weight += prominence(pose, points)
         self.frames.append(frame)
         self.poses.append(pose)
 
@@ -69,9 +69,9 @@ class Cast:
     def see(self, people: Sequence[Pose]) -> None:
         """Everybody in the next frame."""
         frame, memory = self.num_frames, max(1.0, MEMORY * float(self.fps))
-        bodies = [to_points(pose, self.size)[:BODY_POINTS] for pose in people]
-        people = [pose for pose, body in zip(people, bodies) if np.isfinite(body).any()]
-        bodies = [body for body in bodies if np.isfinite(body).any()]
+        there = [(pose, to_points(pose, self.size)[:BODY_POINTS]) for pose in people]
+        there = [(pose, body) for pose, body in there if np.isfinite(body).any()]
+        people, bodies = [pose for pose, _ in there], [body for _, body in there]
         bodies_left = dict(enumerate(bodies))
         present = [p for p in self.performers if frame - p.frames[-1] <= self.longest_gap]
         absent = [p for p in self.performers if frame - p.frames[-1] > self.longest_gap]
@@ -200,6 +200,11 @@ def grown(before: np.ndarray, after: np.ndarray) -> float:
     """How many times larger one body is than another, whichever is."""
     sizes = max(extent(before), 1.0), max(extent(after), 1.0)
     return max(sizes) / min(sizes)
+
+
+def prominence(pose: Pose, points: np.ndarray) -> float:
+    """How large and how sure a pose is, whose body (18, 2) is at these points."""
+    return extent(points) * float(np.mean(pose.body_score))
 
 
 def extent(points: np.ndarray) -> float:

@@ -47,9 +47,11 @@ class Performance:
     def truth(self) -> np.ndarray:
         return np.stack([render(self.character, pose, SIZE, SIZE) for pose in self.poses])
 
-    def animate(self, pipe: OVAnimateAnyonePipeline, **settings) -> np.ndarray:
-        """What the model makes of it, uint8 (f, H, W, 3), always from the same noise."""
+    def animate(self, pipe: OVAnimateAnyonePipeline, maps=None, **settings) -> np.ndarray:
+        """What the model makes of its pose maps or of others, uint8 (f, H, W, 3), always from the
+        same noise.
+        """
         generator = torch.Generator().manual_seed(0)
         reference = Image.fromarray(self.reference)
-        frames = pipe(reference, self.maps, generator=generator, **settings).frames[0]
+        frames = pipe(reference, maps or self.maps, generator=generator, **settings).frames[0]
         return np.stack([np.asarray(frame) for frame in frames])

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from animate_anyone.pose import Pose
-from demo_model.drawing.character import STANDING_HEIGHT, Build
+from demo_model.drawing.character import STANDING_HEIGHT, Build, Character
 
 # Smallest and largest factor of each length.
 RANGES = {
@@ -43,6 +43,11 @@ def changed(build: Build, factors: dict[str, float]) -> Build:
     """The build with some lengths multiplied, scaled down where it would stand too tall."""
     lengths = {name: getattr(build, name) * factor for name, factor in factors.items()}
     return fitting(replace(build, **lengths))
+
+
+def embodied(character: Character, body: str, size: float) -> Character:
+    """The character with one of the `BODIES`, larger or smaller in the picture."""
+    return replace(character, build=scaled(changed(character.build, BODIES[body]), size))
 
 
 def widened(build: Build, rng: np.random.Generator) -> Build:

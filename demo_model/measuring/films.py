@@ -9,7 +9,6 @@ fitted, and the character's own. The truth is drawn for comparison.
 
 import argparse
 import tempfile
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,12 +25,12 @@ from animate_anyone.pose.detect import open_detector
 from animate_anyone.pose.film import draw_poses, find_pose, find_poses
 from animate_anyone.pose.keypoints import PoseSequence
 from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
-from demo_model.drawing.character import HELD_OUT_SEEDS, Character, random_character
+from demo_model.drawing.character import HELD_OUT_SEEDS, random_character
 from demo_model.drawing.motion import HELD_OUT_MOTIONS
 from demo_model.drawing.performance import FPS, FRAMES, Performance
 from demo_model.drawing.render import SIZE, render
 from demo_model.drawing.skeleton import at_ease, pose_at
-from demo_model.drawing.widened import BODIES, changed, scaled
+from demo_model.drawing.widened import BODIES, embodied
 from demo_model.files import MODELS, WEIGHTS
 from demo_model.measuring.measures import measure
 
@@ -40,16 +39,11 @@ SMALLER = 0.8  # size of the film's body in its picture
 POSES = "off", "global", "limbs", "true film poses, limbs", "character's own poses"
 
 
-def actor_of(index: int, body: str) -> Character:
-    """A held-out character with another body, smaller in the picture."""
-    actor = random_character(HELD_OUT_SEEDS[index])
-    return replace(actor, build=scaled(changed(actor.build, BODIES[body]), SMALLER))
-
-
 def driven(pipe, detector, index: int, body: str, folder: Path) -> dict[str, dict]:
     """Measures of a character driven by a film, for each kind of `POSES`."""
     motion = list(HELD_OUT_MOTIONS)[index % len(HELD_OUT_MOTIONS)]
-    show, actor = Performance.of(index, motion), actor_of(index + 50, body)
+    show = Performance.of(index, motion)
+    actor = embodied(random_character(HELD_OUT_SEEDS[index + 50]), body, SMALLER)
     truth = [pose_at(actor, motion, frame / FPS) for frame in range(FRAMES)]
     film = write_video(
         (Image.fromarray(render(actor, pose, LARGE, LARGE)) for pose in truth),
@@ -65,9 +59,7 @@ def driven(pipe, detector, index: int, body: str, folder: Path) -> dict[str, dic
     measures = {POSES[4]: measure(show, show.animate(pipe))}
     for name, sequence in sequences.items():
         maps = [fit_image(frame, SIZE, SIZE) for frame in draw_poses(sequence)]
-        other = Performance(show.character, show.poses)
-        other.__dict__["maps"] = maps
-        measures[name] = measure(show, other.animate(pipe))
+        measures[name] = measure(show, show.animate(pipe, maps))
     return measures
 
 

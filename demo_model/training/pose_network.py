@@ -215,9 +215,7 @@ def cut_out(picture: np.ndarray, points: np.ndarray, rng) -> tuple[np.ndarray, n
 
 
 def divergence(logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence from normal distributions about bins (b, k), and how far the
-    mean is from them.
-    """
+    """Kullback-Leibler divergence from normal distributions about bins (b, k)."""
     places = torch.arange(logits.shape[-1], dtype=torch.float32)
     target = torch.softmax(-((places - bins[..., None]) ** 2) / (2 * SPREAD**2), dim=-1)
     found = torch.log_softmax(logits.float(), dim=-1)
