@@ -35,10 +35,12 @@ class FakeHub:
     Args:
         repos: repository → path → content.
         token: if given, the Hub is gated and answers 401 to requests without it.
+
+    Set `silent`, and it is a mirror that tells neither commits nor sums.
     """
 
     def __init__(self, repos: dict[str, dict[str, bytes]], token: str | None = None):
-        self.repos, self.token = repos, token
+        self.repos, self.token, self.silent = repos, token, False
         self.requests: list[Request] = []
         self.released = threading.Event()
         self._faults: dict[tuple[str, str], tuple[str | int, Counter]] = {}
@@ -152,8 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _redirect(self, repo: str, path: str, content: bytes) -> None:
         self.send_response(302)
         self.send_header("Location", f"{self.hub.cdn}/cdn/{repo}/{path}")
-        self.send_header("X-Repo-Commit", self.hub.commit(repo))
-        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
+        if not self.hub.silent:
+            self.send_header("X-Repo-Commit", self.hub.commit(repo))
+            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header("X-Linked-Size", str(len(content)))
         self.send_header("X-Xet-Hash", "0" * 64)  # as the Hub offers it for every large file
         self.send_header("X-Xet-Refresh-Route", f"/api/models/{repo}/xet-read-token/main")
@@ -168,8 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "truncate":
             body = body[: len(body) // 2]
         self.send_response(206 if ranged else 200)
-        self.send_header("X-Repo-Commit", self.hub.commit(repo))
-        self.send_header("ETag", f'"{git_id(content)}"')
+        if not self.hub.silent:
+            self.send_header("X-Repo-Commit", self.hub.commit(repo))
+            self.send_header("ETag", f'"{git_id(content)}"')
         self.send_header("Content-Length", str(len(body)))
         if ranged:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")

@@ -312,6 +312,33 @@ def test_mirror(run, hub, weights):
     assert read_record(weights)[UNET]["repo"] == "mirror/model"
 
 
+def test_a_mirror_that_tells_no_commit(run, hub, table, weights):
+    """Files whose commit and sum the table names are taken and checked by them; others are not."""
+    hub.silent = True
+    code, _, error = run()
+    assert code == 1
+    assert f"{GUIDER} cannot be fetched: original/model names no commit or no hash" in error
+    groups = OmegaConf.to_container(OmegaConf.load(table))[:1]
+    del groups[0]["files"][1:]
+    OmegaConf.save(groups, table)
+    code, _, _ = run()
+    assert code == 0
+    assert_complete(weights, [UNET])
+    assert read_record(weights)[UNET]["revision"] == hub.commit("original/model")
+
+
+def test_such_a_mirror_is_not_trusted(run, hub, table, weights):
+    hub.silent = True
+    groups = OmegaConf.to_container(OmegaConf.load(table))[:1]
+    del groups[0]["files"][1:]
+    OmegaConf.save(groups, table)
+    hub.repos["original/model"][UNET] = bytes(100_000)
+    code, _, error = run()
+    assert code == 1
+    assert re.search(rf"{UNET} has hash \w+, expected", error)
+    assert not (weights / UNET).exists()
+
+
 def test_file_is_nowhere(run, hub, weights):
     for repo in ("original/model", "mirror/model"):
         del hub.repos[repo][GUIDER]

@@ -146,3 +146,32 @@ def test_spatial_keys_from_stable_diffusion(weights, caplog):
     assert any(
         "diffusion_pytorch_model" in file.name for file in source_files("denoising_unet", weights)
     )
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_a_wrapped_model(weights, caplog, prefix):
+    """A training wrapper put its name before each key; the whole was kept in a training state."""
+    caplog.set_level("INFO")
+    path = weights / "pose_guider.pth"
+    expected = load_part("pose_guider", weights).state_dict()
+    state = torch.load(path, weights_only=True)
+    wrapped = {prefix + key: value for key, value in state.items()}
+    for content in (wrapped, {"state_dict": wrapped, "step": 3}):
+        replace(path, content)
+        got = load_part("pose_guider", weights).state_dict()
+        assert all(torch.equal(got[key], expected[key]) for key in expected)
+        assert f"{path}: 'module.'" in caplog.text or f"{path}: '_orig_mod.'" in caplog.text
+
+
+def test_half_precision_files(weights):
+    """The names that diffusers gives them; a full one beside it comes first."""
+    path = weights / "sd-vae-ft-mse" / "diffusion_pytorch_model"
+    [whole] = path.parent.glob("diffusion_pytorch_model.*")
+    state = read_state_dict(whole)
+    half = whole.with_name("diffusion_pytorch_model.fp16.safetensors")
+    save_file({key: value.half().contiguous() for key, value in state.items()}, half)
+    assert whole in source_files("vae_encoder", weights)
+    whole.unlink()
+    assert half in source_files("vae_encoder", weights)
+    weight = load_part("vae_encoder", weights).state_dict()
+    assert all(value.dtype == torch.float32 for value in weight.values())

@@ -11,7 +11,7 @@ PART_NAMES = (
 
 # The folder layout of Moore-AnimateAnyone's `pretrained_weights`. A weight file is named without
 # its ending: all of these are read.
-WEIGHT_ENDINGS = (".safetensors", ".pth", ".bin")
+WEIGHT_ENDINGS = (".safetensors", ".pth", ".bin", ".fp16.safetensors", ".fp16.bin")
 DENOISING_UNET = "denoising_unet"
 MOTION_MODULE = "motion_module"
 REFERENCE_UNET = "reference_unet"

@@ -40,6 +40,9 @@ KNOWN_RENAMES = {
     },
 }
 
+# What training wrappers put before each key: DistributedDataParallel, torch.compile, Lightning.
+WRAPPERS = ("module.", "_orig_mod.", "model.")
+
 # Keys that a file may have and no network needs: CLIP's positions are always 0, 1, 2, …
 KNOWN_EXTRAS = {layout.IMAGE_ENCODER: ("vision_model.embeddings.position_ids",)}
 
@@ -79,25 +82,43 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             holds anything but tensors.
     """
     _refuse_impostors(path)
+    state = _unwrapped(_tensors_of(path), path)
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{path} must name its tensors by text, got {key!r}")
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{path} must hold tensors only, got {type(value).__name__} at {key}")
+    return state
+
+
+def _tensors_of(path: Path):
+    """What a file holds, whatever it is."""
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            mapped = zipfile.is_zipfile(path)
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            return load_file(path)
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever the bytes of a broken pickle make torch stumble over
         raise ValueError(
             f"{path} is truncated, corrupt or no plain checkpoint of tensors"
         ) from error
+
+
+def _unwrapped(state, path: Path) -> dict:
+    """The tensors of a model that was saved inside of something: a training wrapper puts its name
+    before each key, a training state keeps the model under `state_dict`.
+    """
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        logger.info("%s: the tensors below state_dict are used", path)
+        state = state["state_dict"]
     if not isinstance(state, dict):
         raise ValueError(f"{path} must hold a dictionary of tensors, got {type(state).__name__}")
-    for key, value in state.items():
-        if not isinstance(key, str):
-            raise ValueError(f"{path} must name its tensors by text, got {key!r}")
-        if not isinstance(value, torch.Tensor):
-            raise ValueError(f"{path} must hold tensors only, got {type(value).__name__} at {key}")
+    for prefix in WRAPPERS:
+        if state and all(isinstance(key, str) and key.startswith(prefix) for key in state):
+            logger.info("%s: %r before all keys is left out", path, prefix)
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 

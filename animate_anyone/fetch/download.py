@@ -182,7 +182,7 @@ def tell_need(weights_dir: Path, size: int, besides: int = 0) -> None:
 
 def _warn_of_size(file: WeightFile, place: Path) -> None:
     """A file cut short, a Git-LFS pointer, or somebody's own weights: we cannot know."""
-    size, same_format = place.stat().st_size, place.suffix == Path(file.name).suffix
+    size, same_format = place.stat().st_size, place.name == Path(file.name).name
     if same_format and file.size not in (None, size):
         message = "%s has %d bytes, the published file has %d: delete it if you want that one"
         logger.warning(message, place, size, file.size)

@@ -76,11 +76,11 @@ def locate(file: WeightFile, staging: Path) -> Remote:
                 refusals.append(f"{repo} answered {status}")
                 denied |= status in DENIED
                 continue
-        problem = _objection(file, found)
+        commit, etag = _identity(file, revision, found)
+        problem = _objection(file, found, commit, etag)
         if problem is None:
             size: Any = file.size if found.size is None else found.size
-            partial = staging / f"{found.etag}.partial"
-            return Remote(file, repo, found.commit_hash, size, found.etag, partial)
+            return Remote(file, repo, commit, size, etag, staging / f"{etag}.partial")
         refusals.append(f"{repo} {problem}")
     message = f"{file.name} cannot be fetched: {', '.join(refusals)}"
     if denied:
@@ -101,16 +101,26 @@ def _metadata(url: str) -> HfFileMetadata:
     return get_hf_file_metadata(url, retry_on_errors=True)
 
 
-def _objection(file: WeightFile, found: HfFileMetadata) -> str | None:
+def _identity(file: WeightFile, revision: str, found: HfFileMetadata) -> tuple[str, str]:
+    """Commit and hash of a file, "" where they are not known. A mirror may not tell them; where the
+    table names both, they are what the table says.
+    """
+    pinned = file.sha256 is not None and HASH.fullmatch(revision)
+    named = HASH.fullmatch(found.etag or "")
+    commit = found.commit_hash or (revision if pinned else "")
+    return commit, (found.etag if named else file.sha256 if pinned else "") or ""
+
+
+def _objection(file: WeightFile, found: HfFileMetadata, commit: str, etag: str) -> str | None:
     """Why a file on the Hub is not the one that is wanted, or could not be checked."""
-    if found.commit_hash is None or not HASH.fullmatch(found.etag or ""):
+    if not (commit and etag):
         return "names no commit or no hash to check it by"
     if found.size is None and file.size is None:
         return "does not say how large it is"
     if None not in (found.size, file.size) and found.size != file.size:
         return f"has one of {found.size} bytes, expected {file.size}"
-    if file.sha256 not in (None, found.etag):
-        return f"has one with the hash {found.etag}, expected {file.sha256}"
+    if file.sha256 not in (None, etag):
+        return f"has one with the hash {etag}, expected {file.sha256}"
     return None
 
 
