@@ -10,6 +10,7 @@ from PIL import Image
 
 from . import guard
 from .base.checks import check_choice, check_count, check_guidance, check_multiple
+from .base.excerpt import WHOLE, Excerpt
 from .base.layout import ALIGNMENTS
 from .media.images import load_image
 from .media.read import Video, read_video
@@ -35,6 +36,14 @@ class Settings(NamedTuple):
     guidance_scale: Any
     seed: Any
     alignment: Any = "automatic"
+    start: Any = 0
+    fps: Any = None
+    formats: Any = ()
+
+    @property
+    def excerpt(self) -> Excerpt:
+        """The part of the video that is used; raises ValueError."""
+        return Excerpt(self.start, None, self.fps)
 
 
 FILES = Settings._fields[:2]
@@ -44,7 +53,9 @@ NUMBERS = {
     "num_inference_steps": "Steps",
     "guidance_scale": "Guidance",
     "seed": "Seed",
+    "start": "Begin at second",
 }
+FORMATS = {"webm": ".webm", "PNG files": ".zip"}  # besides mp4 and GIF
 
 
 class Outputs(NamedTuple):
@@ -62,8 +73,11 @@ def read_settings(**chosen) -> Settings:
     """Settings whose numbers are numbers, `"64"` and `2.0` among them; raises ValueError that says
     what is empty or none.
     """
+    chosen = Settings(**chosen)._asdict()
     numbers = {name: number_of(label, chosen[name]) for name, label in NUMBERS.items()}
-    return Settings(**chosen | numbers)
+    fps = chosen["fps"] or None  # an empty field: as the video
+    fps = None if fps is None else number_of("Frames per second", fps)
+    return Settings(**chosen | numbers | {"fps": fps})
 
 
 def number_of(label: str, value) -> int | float:
@@ -83,10 +97,12 @@ def check_settings(pipe, settings: Settings) -> tuple[tuple[int, int], int]:
     """(width, height) and number of frames of a run that is possible; raises ValueError, TypeError
     or OSError where a setting is out of range or a file is unreadable.
     """
-    reference, pose = read_first(settings.reference_image, settings.pose_video)
+    reference, pose = read_first(settings.reference_image, settings.pose_video, settings.excerpt)
     size = resolve_size(pipe, settings.shape, settings.longer_side, reference, pose)
     check_choice("fit", settings.fit, ("crop", "pad"))
     check_choice("alignment", settings.alignment, ALIGNMENTS_SHOWN)
+    for each in settings.formats or ():
+        check_choice("formats", each, list(FORMATS))
     check_choice("unit", settings.unit, ("frames", "seconds"))
     seconds = settings.unit == "seconds" and settings.length <= MOST_FRAMES
     num_frames = round(settings.length * pose.fps) if seconds else settings.length
@@ -100,12 +116,14 @@ def check_settings(pipe, settings: Settings) -> tuple[tuple[int, int], int]:
     return size, num_frames
 
 
-def read_first(reference: Path | None, pose: Path | None) -> tuple[Image.Image, Video]:
+def read_first(
+    reference: Path | None, pose: Path | None, excerpt: Excerpt = WHOLE
+) -> tuple[Image.Image, Video]:
     """Reference image and first frame of the pose video; raises ValueError or OSError."""
     for name, path in (("reference image", reference), ("video", pose)):
         if path is None:
             raise ValueError(f"The {name} is missing: upload one or click on an example")
-    return load_image(reference), read_video(pose, 1)
+    return load_image(reference), read_video(pose, 1, excerpt=excerpt)
 
 
 def resolve_size(pipe, shape: str, longer_side: int, reference, pose: Video) -> tuple[int, int]:

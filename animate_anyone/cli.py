@@ -89,7 +89,7 @@ def _calibration(options):
 
 def _pose(options) -> None:
     from .base.files import check_output
-    from .inputs import make_poses
+    from .inputs import make_poses, sound_of
     from .media.write import WRITERS
     from .pose.film import draw_poses
     from .pose.keypoints_file import write_keypoints
@@ -111,50 +111,74 @@ def _pose(options) -> None:
         print(write_keypoints(sequence, options.keypoints))
     if options.output is not None:
         write = WRITERS[options.output.suffix.lower()]
-        print(write(draw_poses(sequence), options.output, sequence.fps))
+        sound = sound_of(settings)
+        print(write(draw_poses(sequence), options.output, sequence.fps, sound=sound))
 
 
 def _pose_settings(options) -> dict:
-    """The options that `pose` and `animate` share."""
-    paths = {
-        name: None if getattr(options, name) is None else str(getattr(options, name))
-        for name in ("video", "pose", "reference", "reference_keypoints")
-    }
-    rest = {"alignment": options.align, "num_frames": options.frames}
-    return paths | rest | {"person": options.person, "detector": options.detector}
+    """The options that `pose` and `animate` share, those that are given."""
+    paths = {name: getattr(options, name) for name in ("video", "pose", "reference")}
+    paths["reference_keypoints"] = options.reference_keypoints
+    given: dict = {name: None if path is None else str(path) for name, path in paths.items()}
+    given |= {"alignment": options.align, "num_frames": options.frames}
+    for name in ("person", "detector", "start", "duration", "fps"):
+        given[name] = getattr(options, name)
+    given["audio"] = False if options.no_audio else None
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _animate(options) -> None:
     from .jobs import animate, check_outputs
+    from .record import read_record, warn_of_changes
     from .run.pipeline import OVAnimateAnyonePipeline
     from .runtime import precision_config
-    from .settings import AnimationSettings, Output
 
-    settings = AnimationSettings(
-        **_pose_settings(options),
-        outputs=(Output(str(options.output), options.only_result),),
-        width=options.width,
-        height=options.height,
-        preset=options.preset,
-        num_inference_steps=options.steps,
-        guidance_scale=options.guidance,
-        seed=options.seed,
-        save_latents=options.save_latents,
-        from_latents=options.from_latents,
-    )
+    record = {} if options.settings is None else read_record(options.settings)
+    settings = _animation_settings(options, record.get("settings", {}))
     check_outputs(settings)
     pipe = OVAnimateAnyonePipeline.from_pretrained(
-        options.models, options.device, precision_config(options.precision)
+        options.models,
+        options.device or record.get("devices", "CPU"),
+        precision_config(options.precision or record.get("precision", "auto")),
     )
+    if record:
+        warn_of_changes(record, pipe, settings)
     for path in animate(pipe, settings):
         print(path)
+
+
+def _animation_settings(options, kept: dict):
+    """Those that are given, and for the rest those that were kept."""
+    from .settings import AnimationSettings, Output
+
+    given = _pose_settings(options)
+    names = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
+    for name in ("width", "height", "fit", "preset", "steps", "guidance", "seed"):
+        given[names.get(name, name)] = getattr(options, name)
+    for name in ("save_latents", "from_latents", "save_settings"):
+        given[name] = getattr(options, name)
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.keys() & {"video", "pose"}:
+        kept = kept | {"video": None, "pose": None}
+    values = {"outputs": ()} | kept | given
+    outputs = [Output(**output) for output in values["outputs"]]
+    if options.output is not None:
+        outputs = [Output(str(options.output))]
+    alone = options.only_result or not (values.get("reference") and _driver(values))
+    if alone:
+        outputs = [Output(output.path, only_result=True) for output in outputs]
+    return AnimationSettings(**values | {"outputs": tuple(outputs)})
+
+
+def _driver(values: dict) -> str | None:
+    return values.get("video") or values.get("pose")
 
 
 def _page(options) -> None:
     from .page import make_demo
     from .run.pipeline import OVAnimateAnyonePipeline
 
-    pipe = OVAnimateAnyonePipeline.from_pretrained(options.models, options.device)
+    pipe = OVAnimateAnyonePipeline.from_pretrained(options.models, options.device or "CPU")
     with as_file(files("demo_model") / "examples") as folder:
         demo = make_demo(pipe, folder.iterdir())
     _, url, _ = demo.launch(

@@ -18,6 +18,13 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 REFUSED = "A file must be uploaded in this page or be one of its examples"
 
 
+def _plain(value) -> bool:
+    """Whether a setting is text, a number, or a list of texts, and no file."""
+    if isinstance(value, list):
+        return all(isinstance(each, str) for each in value)
+    return isinstance(value, str | int | float | None)
+
+
 class Files:
     """Turns what a browser sends for a file into a path that may be opened.
 
@@ -49,7 +56,7 @@ class Files:
         for name, value in values.items():
             if name in names:
                 values[name] = None if value is None else self.path(value)
-            elif not isinstance(value, str | int | float | None):
+            elif not _plain(value):
                 raise gr.Error(REFUSED, print_exception=False)
         return values
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image, ImageOps
 
+from .base.tables import spoken
 from .choices import (
     FILES,
+    FORMATS,
     Outputs,
     Settings,
     check_settings,
@@ -191,8 +193,8 @@ def _found(pipe, job: AnimationSettings, progress: Progress):
 
 def told(sequence: PoseSequence) -> str:
     """What was found, in a line."""
-    spans = [f"{first}–{last}" if first < last else f"{first}" for first, last in sequence.unseen]
-    lost = f"; nobody is seen in frames {', '.join(spans)}" if spans else ""
+    spans = spoken(sequence.unseen)
+    lost = f"; nobody is seen in frames {spans}" if spans else ""
     return f"Poses found in {len(sequence)} frames{lost}."
 
 
@@ -200,7 +202,7 @@ def overlays(job: AnimationSettings, sequence: PoseSequence, fitted: PoseSequenc
     """First, middle and last pose over the film, then fitted over the reference, in a row."""
     chosen = sorted({0, len(sequence) // 2, len(sequence) - 1})
     reference, panels = load_image(job.reference), []
-    with open_film(job.video) as film:
+    with open_film(job.video, job.excerpt) as film:
         kept = {
             i: frame for i, frame in enumerate(islice(film.frames, chosen[-1] + 1)) if i in chosen
         }
@@ -214,20 +216,25 @@ def overlays(job: AnimationSettings, sequence: PoseSequence, fitted: PoseSequenc
 
 
 def plan(settings: Settings, size: tuple[int, int], num_frames: int, folder: Path):
-    """The job of a click: mp4 of the result, mp4 of all three side by side, GIF of the result."""
+    """The job of a click: mp4 of the result, mp4 of all three side by side, GIF of the result, and
+    what else is wished.
+    """
     names = [path.stem[:30] for path in settings[:2]]
     stem = folder / "-".join([*names, str(settings.seed)])
+    more = [FORMATS[name] for name in settings.formats or ()]
     return AnimationSettings(
         reference=str(settings.reference_image),
         **driver(settings),
         outputs=(
             Output(f"{stem}.mp4", only_result=True),
             Output(f"{stem}-side-by-side.mp4"),
-            Output(f"{stem}.gif", only_result=True),
+            *(Output(f"{stem}{ending}", only_result=True) for ending in (".gif", *more)),
         ),
         width=size[0],
         height=size[1],
         num_frames=num_frames,
+        start=settings.start,
+        fps=settings.fps,
         fit=settings.fit,
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,

@@ -1,5 +1,6 @@
 """What a video is made of: the reference and the pose frames, read, found, fitted, in one size."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,32 +8,43 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from .media.images import fit_image, load_image
-from .media.read import PackedFrames, read_video
+from .base.tables import spoken
+from .latents import read_latents
+from .media.images import fit_image, kept_box, load_image
+from .media.read import PackedFrames, hint_at_rate, open_film, read_video
+from .media.sound import Sound, find_sound
 from .pose.align import align_poses
 from .pose.detect import open_detector
 from .pose.film import draw_poses, find_pose, find_poses, read_pose, read_poses
-from .pose.keypoints import Pose, PoseSequence
-from .pose.looks import check_is_poses
+from .pose.gaps import runs
+from .pose.keypoints import ANKLES, EARS, EYES, NOSE, WRISTS, Pose, PoseSequence, to_points
+from .pose.keypoints_file import read_keypoints
+from .pose.looks import check_is_poses, is_black, small
 from .run.pipeline import OVAnimateAnyonePipeline
 from .settings import AnimationSettings, PoseSettings
 
 MOST_KEPT = 16  # films and references
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the pipeline sees: reference and poses of one size, at the pose video's rate."""
+    """What the pipeline sees, reference and poses of one size, and what is heard; latents that were
+    kept need no pictures.
+    """
 
-    reference: Image.Image
+    reference: Image.Image | None
     poses: PackedFrames
     fps: Fraction
+    sound: Sound | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
+        assert self.reference is not None
         return self.reference.size
 
 
@@ -44,32 +56,107 @@ def read_inputs(
     """Read reference and pose frames, or find these in a film, and fit both to the size of the
     result. `on_frame`: see `find_poses`.
     """
+    if settings.from_latents is not None and not settings.shows_inputs:
+        return Inputs(None, PackedFrames([]), _rate(settings), sound_of(settings))
     if settings.video is None and not settings.holds_keypoints:
         return _with_pose_video(pipe, settings)
-    return inputs_of(pipe, settings, make_poses(settings, pipe.model_dir, on_frame))
+    finder = PoseFinder(pipe.model_dir)
+    return inputs_of(pipe, settings, finder.make(settings, on_frame), finder)
 
 
-def inputs_of(pipe, settings: AnimationSettings, sequence: PoseSequence) -> Inputs:
-    """The inputs with poses that are found and fitted already."""
-    width, height = pipe.resolve_size([next(draw_poses(sequence))], settings.width, settings.height)
-    frames = (
-        fit_image(frame, width, height, settings.fit, "black") for frame in draw_poses(sequence)
-    )
-    reference = fit_image(load_image(settings.reference), width, height, settings.fit)
-    return Inputs(reference, PackedFrames(frames), sequence.fps)
+def inputs_of(
+    pipe, settings: AnimationSettings, sequence: PoseSequence, finder: "PoseFinder | None" = None
+) -> Inputs:
+    """The inputs with poses that are found and fitted already. With what found them, a warning
+    tells where head or feet of the character are cut off.
+    """
+    size = size_of(pipe, settings, [next(draw_poses(sequence))])
+    frames = (fit_image(frame, *size, settings.fit, "black") for frame in draw_poses(sequence))
+    pose = None
+    if finder is not None and settings.alignment_used != "off":
+        pose = finder.reference(settings)[0]
+    reference = read_reference(settings.reference, size, settings.fit, pose)
+    return Inputs(reference, PackedFrames(frames), sequence.fps, sound_of(settings))
+
+
+def size_of(pipe, settings: AnimationSettings, poses) -> tuple[int, int]:
+    """(width, height) of the result; that of latents that were kept is theirs."""
+    if settings.from_latents is None or settings.width or settings.height:
+        return pipe.resolve_size(poses, settings.width, settings.height)
+    latents = read_latents(settings.from_latents, pipe.config.unet.in_channels)
+    height, width = (pipe.config.vae_scale_factor * side for side in latents.shape[3:])
+    return width, height
+
+
+def read_reference(path, size: tuple[int, int], fit: str, pose: Pose | None = None):
+    """The picture of the character, fitted; says what is cut off."""
+    picture = load_image(path)
+    told_cut(str(path), picture.size, size, fit, pose)
+    return fit_image(picture, *size, fit)
+
+
+def told_cut(name: str, before, after, fit: str, pose: Pose | None = None) -> None:
+    """Say how much of a picture does not fit, and warn where its pose loses head or feet."""
+    box = kept_box(before, after, fit)
+    lost = 1 - (box[2] - box[0]) * (box[3] - box[1])
+    if lost < 0.01:
+        return
+    shapes = [f"{width}x{height}" for width, height in (before, after)]
+    hint = "--fit pad keeps all of it"
+    logger.info("%s: %.0f %% of %s are cut off for %s; %s", name, 100 * lost, *shapes, hint)
+    gone = [] if pose is None else lost_parts(pose, box)
+    if gone:
+        logger.warning("%s loses %s: %s", name, " and ".join(gone), hint)
+
+
+def lost_parts(pose: Pose, box: tuple[float, float, float, float]) -> list[str]:
+    """Which ends of a body lie outside of a box (left, upper, right, lower), in shares."""
+    points = to_points(pose, (1, 1))
+    left, upper, right, lower = box
+    inside = (points >= (left, upper)) & (points <= (right, lower))
+    parts = {"the head": [NOSE, *EYES, *EARS], "hands": WRISTS, "feet": ANKLES}
+    return [
+        name
+        for name, ends in parts.items()
+        if any(np.isfinite(points[end]).all() and not inside[end].all() for end in ends)
+    ]
 
 
 def _with_pose_video(pipe, settings: AnimationSettings) -> Inputs:
-    reference, first = load_image(settings.reference), read_video(settings.pose, 1).frames
-    check_is_poses(settings.pose)
-    width, height = pipe.resolve_size(first, settings.width, settings.height)
-    pose = read_video(
-        settings.pose,
-        settings.num_frames,
-        lambda frame: fit_image(frame, width, height, settings.fit, "black"),
-    )
-    reference = fit_image(reference, width, height, settings.fit)
-    return Inputs(reference, pose.frames, pose.fps)
+    path, excerpt = settings.pose, settings.excerpt
+    first = read_video(path, 1, excerpt=excerpt).frames
+    check_is_poses(path)
+    size = size_of(pipe, settings, first)
+    reference = read_reference(settings.reference, size, settings.fit)
+    told_cut(str(path), first[0].size, size, settings.fit)
+    empty: list[bool] = []
+
+    def fitted(frame: Image.Image) -> Image.Image:
+        empty.append(is_black(small(frame)))
+        return fit_image(frame, *size, settings.fit, "black")
+
+    pose = read_video(path, settings.num_frames, fitted, excerpt=excerpt)
+    hint_at_rate(path, pose.fps)
+    if any(empty):
+        logger.warning("%s: nobody is seen in frames %s", path, spoken(runs(np.array(empty))))
+    return Inputs(reference, pose.frames, pose.fps, sound_of(settings))
+
+
+def sound_of(settings: PoseSettings) -> Sound | None:
+    """What is heard; keypoints are silent."""
+    if not settings.audio or settings.driver is None or settings.holds_keypoints:
+        return None
+    return find_sound(settings.driver, settings.excerpt)
+
+
+def _rate(settings: AnimationSettings) -> Fraction:
+    """Frames per second of a result without pictures beside it."""
+    if settings.driver is None:
+        return settings.excerpt.rate(Fraction(1))
+    if settings.holds_keypoints:
+        return settings.excerpt.rate(read_keypoints(settings.driver).fps)
+    with open_film(settings.driver, settings.excerpt) as film:
+        return film.fps
 
 
 def make_poses(
@@ -110,13 +197,14 @@ class PoseFinder:
 
     def sequence(self, settings: PoseSettings, on_frame=None) -> PoseSequence:
         """The poses as the film or the file of keypoints shows them."""
-        path = settings.video or settings.pose
+        path, excerpt, detector = settings.driver, settings.excerpt, settings.detector
         which = settings.person, settings.num_frames
         if settings.video is None:
-            return self._keep((read_poses, path, *which), lambda: read_poses(path, *which))
-        key = find_poses, path, *which, settings.detector
+            known = "keypoints", path, which, excerpt
+            return self._keep(known, lambda: read_poses(path, *which, excerpt))
         return self._keep(
-            key, lambda: find_poses(path, self._open(settings.detector), *which, on_frame)
+            ("film", path, which, excerpt, detector),
+            lambda: find_poses(path, self._open(detector), *which, on_frame, excerpt),
         )
 
     def reference(self, settings: PoseSettings) -> tuple[Pose, tuple[int, int]]:
@@ -126,7 +214,7 @@ class PoseFinder:
         picture = load_image(settings.reference)
         if settings.reference_keypoints is not None:
             return read_pose(settings.reference_keypoints, picture.size), picture.size
-        key = find_pose, settings.reference, settings.detector
+        key = "picture", settings.reference, settings.detector
         pose = self._keep(key, lambda: find_pose(picture, self._open(settings.detector)))
         if pose is None:
             raise ValueError(

@@ -1,21 +1,19 @@
 """One video: files in, files out. Command line, page and notebook make their videos here."""
 
 import logging
-import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
-from .base.checks import check_finite
-from .base.files import check_output, replacing
+from .base.files import check_output
 from .inputs import Inputs, read_inputs
+from .latents import read_latents, rescue_latents, save_latents
 from .media.images import side_by_side
 from .media.write import WRITERS
+from .record import make_record, note_of, write_record
 from .run.pipeline import OVAnimateAnyonePipeline
 from .run.turns import Interrupted
 from .settings import AnimationSettings, Output
@@ -50,6 +48,8 @@ def animate(
         Interrupted, FloatingPointError: see `OVAnimateAnyonePipeline.__call__`.
     """
     check_outputs(settings)
+    if settings.from_latents is not None:
+        read_latents(settings.from_latents, pipe.config.unet.in_channels)
     inputs = inputs or read_inputs(pipe, settings)
     latents = make_latents(pipe, inputs, settings, callback_on_step_end)
     return write_outputs(pipe, inputs, latents, settings, rescue_dir)
@@ -61,6 +61,8 @@ def check_outputs(settings: AnimationSettings) -> None:
         check_output(output.path, list(WRITERS))
     if settings.save_latents is not None:
         check_output(settings.save_latents, [".npy"])
+    if settings.save_settings is not None:
+        check_output(settings.save_settings, [".json"])
 
 
 def make_latents(
@@ -73,7 +75,8 @@ def make_latents(
     them.
     """
     if settings.from_latents is not None:
-        return _read_latents(pipe, inputs, settings.from_latents)
+        return _kept_latents(pipe, inputs, settings.from_latents)
+    assert inputs.reference is not None
     return pipe(
         inputs.reference,
         inputs.poses,
@@ -89,26 +92,19 @@ def make_latents(
     ).frames
 
 
-def _read_latents(pipe, inputs: Inputs, path: str) -> torch.Tensor:
-    try:
-        latents = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a readable .npy file of latents ({error})") from error
+def _kept_latents(pipe, inputs: Inputs, path: str) -> torch.Tensor:
+    latents = read_latents(path, pipe.config.unet.in_channels)
+    if inputs.reference is None:
+        return latents
     factor = pipe.config.vae_scale_factor
-    width, height = inputs.size
-    frames = latents.shape[2] if latents.ndim == 5 else 1
-    expected = 1, pipe.config.unet.in_channels, frames, height // factor, width // factor
-    if (
-        latents.dtype != np.float32
-        or latents.shape != expected
-        or not 1 <= frames <= len(inputs.poses)
-    ):
+    shape = inputs.size[1] // factor, inputs.size[0] // factor
+    frames, most = latents.shape[2], len(inputs.poses)
+    if tuple(latents.shape[3:]) != shape or frames > most:
         raise ValueError(
-            f"{path} must hold float32 latents of shape {expected} and at most {len(inputs.poses)}"
-            f" frames, got {latents.dtype} of {latents.shape}"
+            f"{path} must hold latents of {shape[0]} rows, {shape[1]} columns and at most {most}"
+            f" frames, to be shown beside the inputs, got {tuple(latents.shape[3:])} and {frames}"
         )
-    check_finite(path, latents)
-    return torch.from_numpy(latents)
+    return latents
 
 
 class Unsaved(OSError):
@@ -133,32 +129,42 @@ def write_outputs(
     if settings.save_latents is not None:
         with _noting(settings.save_latents, problems):
             kept = save_latents(latents, settings.save_latents)
+    note = _keep_record(pipe, settings, problems)
     frames: Iterable[Image.Image] | None = None
     for output in settings.outputs:
         with _noting(output.path, problems):
             if frames is None:
                 frames = pipe.decode_frames(latents)
                 frames = frames if len(settings.outputs) == 1 else list(frames)
-            write_output(output, inputs, frames)
+            write_output(output, inputs, frames, note)
     if problems:
-        kept = kept or _keep(latents, rescue_dir or Path(settings.outputs[0].path).parent)
+        kept = kept or rescue_latents(latents, rescue_dir or Path(settings.outputs[0].path).parent)
         hint = f"run it again with --from-latents {kept}, which takes no denoising"
         raise Unsaved(f"{'; '.join(problems)}; {hint if kept else 'nor could its latents'}")
     return [Path(output.path) for output in settings.outputs]
 
 
-def write_output(output: Output, inputs: Inputs, frames: Iterable[Image.Image]) -> Path:
-    """Write one file of frames that are decoded, or are still being."""
+def write_output(
+    output: Output, inputs: Inputs, frames: Iterable[Image.Image], note: str | None = None
+) -> Path:
+    """Write one output of frames that are decoded, or are still being."""
     path = Path(output.path)
     shown = frames if output.only_result else side_by_side(inputs.reference, inputs.poses, frames)
-    return WRITERS[path.suffix.lower()](shown, path, inputs.fps)
+    write = WRITERS[path.suffix.lower()]
+    return write(shown, path, inputs.fps, sound=inputs.sound, note=note)
 
 
-def save_latents(latents: torch.Tensor, path) -> Path:
-    """Write latents as .npy."""
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.save(file, latents.numpy())
-    return Path(path)
+def _keep_record(pipe, settings: AnimationSettings, problems: list[str]) -> str | None:
+    """Write what the result is made from if that is wished; returns the note for the result."""
+    try:
+        record = make_record(pipe, settings)
+    except (OSError, ValueError, AttributeError):  # a note is worth less than the video
+        logger.warning("what the result is made from could not be noted", exc_info=True)
+        return None
+    if settings.save_settings is not None:
+        with _noting(settings.save_settings, problems):
+            write_record(record, settings.save_settings)
+    return note_of(record)
 
 
 @contextmanager
@@ -173,16 +179,3 @@ def _noting(path: str, problems: list[str]) -> Iterator[None]:
         problems.append(
             f"{path} could not be written ({getattr(error, 'strerror', None) or error})"
         )
-
-
-def _keep(latents: torch.Tensor, beside: Path) -> Path | None:
-    """Latents in a new file: beside the output, in the working folder or among temporary files,
-    where there is room.
-    """
-    for folder in (beside, Path.cwd(), Path(tempfile.gettempdir())):
-        path = folder.absolute() / f"latents-{secrets.token_hex(4)}.npy"
-        try:
-            return save_latents(latents, path)
-        except OSError:
-            logger.debug("%s cannot be written", path, exc_info=True)
-    return None

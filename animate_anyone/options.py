@@ -43,11 +43,30 @@ def add_pose(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True).add_argument
     source("--video", type=Path, metavar="FILM", help="a film of somebody moving")
     source("--pose", type=Path, metavar="POSES.json", help="keypoints that are fitted anew")
-    add("--output", type=Path, metavar="POSES.mp4", help="the pose video to write, or a .gif")
+    add(
+        "--output",
+        type=Path,
+        metavar="POSES.mp4",
+        help="the pose video to write: .mp4, .webm, .gif, or a folder for PNG files",
+    )
     add("--keypoints", type=Path, metavar="POSES.json", help="the file of keypoints to write")
     add("--reference", type=Path, metavar="IMG", help="picture of the character to fit to")
-    add("--frames", type=int, help="number of frames (default: all)")
+    _add_excerpt(add)
     _add_fit(add)
+
+
+def _add_excerpt(add) -> None:
+    add("--start", type=float, metavar="SECONDS", help="where in the film to begin (default: 0)")
+    add("--duration", type=float, metavar="SECONDS", help="how much of it (default: to its end)")
+    add(
+        "--fps",
+        type=float,
+        metavar="N",
+        help="frames per second; fewer take less time, the movement stays as fast (default: as many"
+        " as the film has)",
+    )
+    add("--frames", type=int, help="number of frames (default: all)")
+    add("--no-audio", action="store_true", help="do not keep the film's sound")
 
 
 def _add_fit(add) -> None:
@@ -78,17 +97,11 @@ def _add_fit(add) -> None:
 
 
 def add_animate(parser: argparse.ArgumentParser) -> None:
-    """The options of `animate`."""
+    """The options of `animate`. None of those that `--settings` may give has a default here."""
     add = parser.add_argument
     add("--models", type=Path, required=True, metavar="DIR", help="folder that convert wrote")
-    add(
-        "--reference",
-        type=Path,
-        required=True,
-        metavar="IMG",
-        help="picture of the character; cropped to the shape of the result where it differs",
-    )
-    source = parser.add_mutually_exclusive_group(required=True).add_argument
+    add("--reference", type=Path, metavar="IMG", help="picture of the character")
+    source = parser.add_mutually_exclusive_group().add_argument
     source("--video", type=Path, metavar="FILM", help="film of somebody moving")
     source(
         "--pose",
@@ -99,9 +112,8 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
     add(
         "--output",
         type=Path,
-        required=True,
         metavar="OUT.mp4",
-        help="the video to write, or a .gif",
+        help="what to write: .mp4, .webm, .gif, or without an ending a folder of PNG files",
     )
     add("--width", type=int, help="pixels, a multiple of 8 (default: see --height)")
     add(
@@ -111,22 +123,35 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         " the shape of the poses; if neither is, it is the model's own size, or that of the poses"
         " where the model has none",
     )
-    add("--frames", type=int, help="number of frames (default: all)")
+    add(
+        "--fit",
+        choices=("crop", "pad"),
+        help="pictures of another shape than the result: crop cuts off what does not fit, pad adds"
+        " bars (default: crop)",
+    )
+    _add_excerpt(add)
     _add_fit(add)
     _add_sampling(add)
     _add_device(add)
     add(
         "--precision",
         choices=("f32", "bf16", "auto"),
-        default="auto",
-        help="arithmetic of the networks; auto is the device's own choice (default: %(default)s)",
+        help="arithmetic of the networks; auto is the device's own choice (default: auto)",
     )
     add("--only-result", action="store_true", help="do not show reference and pose beside it")
     add("--save-latents", metavar="FILE.npy", help="also keep the denoised latents")
     add(
         "--from-latents",
         metavar="FILE.npy",
-        help="make the video from latents that were kept, without denoising",
+        help="make the video from latents that were kept, without denoising; --output and --fps, or"
+        " a film, are enough then",
+    )
+    add("--save-settings", metavar="FILE.json", help="also keep all settings")
+    add(
+        "--settings",
+        type=Path,
+        metavar="FILE.json",
+        help="take what is not given from settings that were kept",
     )
 
 
@@ -134,10 +159,9 @@ def _add_sampling(add) -> None:
     add(
         "--preset",
         choices=("quality", "balanced", "fast"),
-        default="quality",
         help="how much time to spend: quality takes the recommended steps; balanced takes a half of"
         " them and fast a quarter, with UniPC and with guidance in the first ones only"
-        " (default: %(default)s)",
+        " (default: quality)",
     )
     add(
         "--steps",
@@ -151,14 +175,13 @@ def _add_sampling(add) -> None:
         help="how strongly the result follows the reference; 1 or less turns guidance off and"
         " halves the time (default: as the model recommends, 3.5 for the published weights)",
     )
-    add("--seed", type=int, default=0, help="same seed, same video (default: %(default)s)")
+    add("--seed", type=int, help="same seed, same video (default: 0)")
 
 
 def _add_device(add) -> None:
     add(
         "--device",
         nargs="+",
-        default=["CPU"],
         help="CPU, GPU, GPU.1, AUTO, …; several share the windows of a long video (default: CPU)",
     )
 

@@ -12,7 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from . import guard
-from .choices import ALIGNMENTS_SHOWN, FILES, SHAPES, SIDES, Outputs, Settings
+from .choices import ALIGNMENTS_SHOWN, FILES, FORMATS, SHAPES, SIDES, Outputs, Settings
 from .handlers import begin, find, generate, show_inputs, switch
 from .run.pipeline import OVAnimateAnyonePipeline
 
@@ -115,8 +115,12 @@ def _inputs(pipe, offered: list[str]):
         unit = gr.Radio(["frames", "seconds"], value="frames", label="Unit", scale=2)
         seed = gr.Number(0, label="Seed", precision=0, min_width=80)
         dice = gr.Button("Another seed", min_width=150, scale=0)
+    with gr.Accordion("Part of the video, files", open=False), gr.Row():
+        start = gr.Number(0, label="Begin at second", minimum=0, min_width=80)
+        fps = gr.Number(None, label="Frames per second (empty: as the video)", min_width=120)
+        formats = gr.CheckboxGroup(list(FORMATS), label="Also write, besides mp4 and GIF")
     first = reference, pose, shape, longer, fit, length, unit, steps, guidance, seed
-    chosen = Settings(*first, alignment)
+    chosen = Settings(*first, alignment, start, fps, formats)
     return chosen, seen, (dice, search)
 
 

@@ -142,6 +142,12 @@ class OVPart:
         """Where it runs."""
         return [self.device]
 
+    @property
+    def precision(self) -> str:
+        """The arithmetic that was asked for, "auto" where none was."""
+        hint = self._ov_config.get("INFERENCE_PRECISION_HINT", "auto")
+        return hint.to_string() if isinstance(hint, ov.Type) else str(hint)
+
     def _static(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self._dynamic.get(name)
         return tuple(-1 if index == axis else size for index, size in enumerate(shape))
@@ -176,6 +182,11 @@ class OVReplicas:
     def devices(self) -> list[str]:
         """Where it runs."""
         return [part.device for part in self.parts]
+
+    @property
+    def precision(self) -> str:
+        """See `OVPart.precision`."""
+        return self.parts[0].precision
 
     def tail_from(self, output: str) -> "OVReplicas":
         """See `OVPart.tail_from`."""

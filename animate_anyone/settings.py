@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .base.checks import check_choice, check_count, check_type
+from .base.excerpt import Excerpt
 from .base.layout import ALIGNMENTS, DETECTORS
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file that is written, by its ending: an mp4 or a GIF. It shows reference, pose and result
-    side by side, or the result alone.
+    """What is written, by its ending: an mp4, a webm, a GIF, a zip or folder of PNG files.
+    It shows reference, pose and result side by side, or the result alone.
     """
 
     path: str
@@ -22,7 +23,8 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSettings:
-    """Where the poses come from, and how they are fitted; exactly one of `video` and `pose`.
+    """Where the poses come from, which part of it is used, and how they are fitted; exactly one of
+    `video` and `pose`.
 
     video                film of somebody moving
     pose                 video of pose frames, or a .json file of keypoints
@@ -32,6 +34,8 @@ class PoseSettings:
     person               the N-th from the left in the first frame; None: the largest and surest
     detector             "dwpose" or "blazepose"; None: the first of them that is there
     num_frames           how many frames are used, from the first on; None: all
+    start, duration, fps see `Excerpt`
+    audio                whether the sound of `video` or `pose` is heard with what is written
 
     Raises:
         ValueError, TypeError: a value is out of range.
@@ -45,11 +49,17 @@ class PoseSettings:
     person: int | None = None
     detector: str | None = None
     num_frames: int | None = None
+    start: float = 0.0
+    duration: float | None = None
+    fps: float | None = None
+    audio: bool = True
 
     def __post_init__(self):
-        if (self.video is None) == (self.pose is None):
+        if self.video is not None and self.pose is not None or self.lacks_poses:
             given = "none" if self.video is None else "both"
             raise ValueError(f"one of video (a film) and pose must be given, got {given}")
+        check_type("audio", self.audio, bool)
+        Excerpt(self.start, self.duration, self.fps)
         check_choice("alignment (--align)", self.alignment, (None, *ALIGNMENTS))
         check_choice("detector", self.detector, (None, *DETECTORS))
         for name in ("person", "num_frames"):
@@ -61,6 +71,21 @@ class PoseSettings:
                 "alignment, person and reference_keypoints need a film or a .json of keypoints, got"
                 f" the pose video {self.pose}"
             )
+
+    @property
+    def lacks_poses(self) -> bool:
+        """Whether there is nothing to take the poses from."""
+        return self.driver is None
+
+    @property
+    def driver(self) -> str | None:
+        """The file that the poses come from."""
+        return self.video if self.pose is None else self.pose
+
+    @property
+    def excerpt(self) -> Excerpt:
+        """The part of that file that is used."""
+        return Excerpt(self.start, self.duration, self.fps)
 
     @property
     def holds_keypoints(self) -> bool:
@@ -79,7 +104,8 @@ class PoseSettings:
 class AnimationSettings(PoseSettings):
     """All that makes a video; besides those of `PoseSettings`:
 
-    reference            picture of the character
+    reference            picture of the character; may be left out, as `video` and `pose`, where the
+                         result alone is made from latents that were kept, at `fps`
     outputs              what is written
     width, height        see `OVAnimateAnyonePipeline.__call__`, as all that is not told here
     fit                  how pictures of another shape are fitted: "crop" or "pad"
@@ -89,12 +115,12 @@ class AnimationSettings(PoseSettings):
     seed                 of the noise, from 0 to 2**63 - 1: same seed, same video
     save_latents         .npy to keep the denoised latents in, (1, c, f, h, w)
     from_latents         .npy of latents to make the video from, instead of denoising
+    save_settings        .json to keep all of these in, see `record.py`
 
     Raises:
         ValueError, TypeError: a value is out of range.
     """
 
-    reference: str
     outputs: tuple[Output, ...]
     width: int | None = None
     height: int | None = None
@@ -105,17 +131,39 @@ class AnimationSettings(PoseSettings):
     seed: int = 0
     save_latents: str | None = None
     from_latents: str | None = None
+    save_settings: str | None = None
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_pictures()
         check_choice("fit", self.fit, ("crop", "pad"))
         check_type("seed", self.seed, int)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
         if not self.outputs:
             raise ValueError("outputs must name at least one file, got none")
-        inputs = [self.reference, self.video, self.pose, self.reference_keypoints]
-        check_apart([*inputs, self.from_latents], self.written)
+        inputs = [self.reference, self.driver, self.reference_keypoints, self.from_latents]
+        check_apart(inputs, self.written)
+
+    def _check_pictures(self) -> None:
+        if self.from_latents is None and self.reference is None:
+            raise ValueError("reference must be a picture of the character, got none")
+        if self.shows_inputs and (self.reference is None or self.driver is None):
+            raise ValueError(
+                "reference and poses must be given to be shown beside the result, got latents alone"
+            )
+        if self.driver is None and self.fps is None:
+            raise ValueError("fps must be given where there is neither a film nor poses, got none")
+
+    @property
+    def lacks_poses(self) -> bool:
+        """Latents need none."""
+        return self.driver is None and self.from_latents is None
+
+    @property
+    def shows_inputs(self) -> bool:
+        """Whether reference and poses are seen in an output."""
+        return not all(output.only_result for output in self.outputs)
 
     @property
     def alignment_used(self) -> str | None:
@@ -127,8 +175,8 @@ class AnimationSettings(PoseSettings):
     @property
     def written(self) -> list[str]:
         """The files that are written."""
-        latents = [] if self.save_latents is None else [self.save_latents]
-        return [output.path for output in self.outputs] + latents
+        kept = [self.save_latents, self.save_settings]
+        return [output.path for output in self.outputs] + [path for path in kept if path]
 
     def to_json(self) -> str:
         """All fields as a JSON object."""
@@ -146,8 +194,12 @@ class AnimationSettings(PoseSettings):
 
 
 def check_apart(inputs: list[str | None], outputs: list[str]) -> None:
-    """Raises ValueError where an output would overwrite an input."""
+    """Raises ValueError where an output would overwrite an input or another output."""
     taken = {Path(path).resolve() for path in inputs if path is not None}
+    written: set[Path] = set()
     for path in outputs:
         if Path(path).resolve() in taken:
             raise ValueError(f"output would overwrite the input {path}")
+        if Path(path).resolve() in written:
+            raise ValueError(f"outputs must be different files, got {path} twice")
+        written.add(Path(path).resolve())

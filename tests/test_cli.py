@@ -96,7 +96,10 @@ def test_preset(toy_models, pose_video, tmp_path):
         (["--device", "TPU"], "device 'TPU' does not exist here; there are ['CPU'"),
         (["--guidance", "inf"], "guidance_scale must be at least 0 and finite, got inf"),
         (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
-        (["--output", "out.avi"], "output must end in .mp4 or .gif, got 'out.avi'"),
+        (
+            ["--output", "out.avi"],
+            "output must end in .mp4 or .webm or .gif or .zip, or have no ending (a folder",
+        ),
         (["--save-latents", "nowhere/x.npy"], "output folder nowhere does not exist"),
         (["--save-latents", "x.pt"], "output must end in .npy, got 'x.pt'"),
         (["--output", "nowhere/out.mp4"], "output folder nowhere does not exist"),

@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 import torch
 from gradio_client import Client, handle_file
@@ -80,6 +82,9 @@ def settings(pose_video) -> dict:
         "guidance_scale": 2.0,
         "seed": 7,
         "alignment": "automatic",
+        "start": 0,
+        "fps": None,
+        "formats": ["webm", "PNG files"],
     }
 
 
@@ -93,7 +98,8 @@ def calls(pipe, monkeypatch) -> list[float]:
         return part(**inputs)
 
     monkeypatch.setitem(pipe.parts, "denoising_unet", counted)
-    counted.weight_bytes = part.weight_bytes
+    counted.weight_bytes, counted.devices = part.weight_bytes, part.devices
+    counted.precision = part.precision
     return times
 
 
@@ -105,7 +111,7 @@ def wait_until(condition, seconds: float = 30) -> None:
 
 
 def test_whole_run(client, pipe, settings, pose_video):
-    """The frames are exactly what the pipeline makes of the same settings, as the GIF shows."""
+    """The frames are exactly what the pipeline makes of the same settings, as PNG and GIF show."""
     _, _, result, comparison, files, used = client.predict(**settings, api_name="/generate")
     poses = [fit_image(pose, 64, 64) for pose in read_video(pose_video, 4).frames]
     frames = pipe(
@@ -118,14 +124,17 @@ def test_whole_run(client, pipe, settings, pose_video):
         generator=torch.Generator().manual_seed(7),
     ).frames[0]
     expected = write_gif(frames, pose_video.with_name("expected.gif"), 25)
-    mp4, side_by_side, gif = map(Path, files["value"])
-    assert gif.read_bytes() == expected.read_bytes()
+    mp4, side_by_side, gif, webm, png = map(Path, files["value"])
+    assert all(map(np.array_equal, read_video(gif).frames, read_video(expected).frames))
+    with ZipFile(png) as archive:
+        kept = [Image.open(archive.open(name)) for name in archive.namelist()]
+        assert len(kept) == 4 and all(map(np.array_equal, kept, frames))
     assert gif.name == "reference-walk-7.gif"
     assert mp4.name == Path(result["value"]).name == "reference-walk-7.mp4"
     assert (
         side_by_side.name == Path(comparison["value"]).name == "reference-walk-7-side-by-side.mp4"
     )
-    for path, size in ((mp4, (64, 64)), (side_by_side, (192, 64))):
+    for path, size in ((mp4, (64, 64)), (webm, (64, 64)), (side_by_side, (192, 64))):
         video = read_video(path)
         assert (video.frames[0].size, len(video.frames), video.fps) == (size, 4, 25)
     found = {"width": 64, "height": 64, "num_frames": 4, "fps": "25"}

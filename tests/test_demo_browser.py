@@ -1,18 +1,26 @@
 """The page as a person sees and uses it, in a browser without a window."""
 
 import shutil
+from io import BytesIO
 
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from selenium_axe_python.axe import Axe
 
+from animate_anyone.cli import main
+from animate_anyone.convert.poses import convert_pose_models
+from animate_anyone.media.read import read_video
 from animate_anyone.media.write import write_video
 from animate_anyone.page import make_demo
+from demo_model.examples import FOLDER
+from demo_model.files import WEIGHTS
 
 from conftest import TOY, load_case
+from test_real_files import QUARTERS, RED, heard, make, near, with_matrix
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 REFERENCE = TOY / "short" / "reference.png"
@@ -163,3 +171,58 @@ def test_dice(page):
     page.button("Another seed").click()
     box = page.find("input[type=number][aria-label$=Seed]")[0]
     page.wait(lambda: int(box.get_property("value")) > 0)
+
+
+class Player:
+    """A video in an empty page, as the browser itself plays it."""
+
+    def __init__(self, browser, path):
+        self.browser = browser
+        browser.get("about:blank")
+        page = path.with_suffix(".html")
+        page.write_text(f"<body style='margin:0'><video muted src='{path.name}'></video>")
+        browser.get(page.as_uri())
+        WebDriverWait(browser, 20).until(lambda _: self.get("readyState") >= 2)
+
+    def get(self, name: str):
+        return self.browser.execute_script(f"return document.querySelector('video').{name}")
+
+    def play_to_the_end(self) -> None:
+        self.browser.execute_script("document.querySelector('video').play()")
+        WebDriverWait(self.browser, 30).until(lambda _: self.get("ended"))
+
+
+@pytest.mark.parametrize("turn", QUARTERS)
+def test_the_browser_turns_films_as_we_do(browser, tmp_path, turn):
+    path = make(tmp_path / "film.mp4", [0, 0.1, 0.2])
+    with_matrix(path, QUARTERS[turn])
+    ours, player = read_video(path).frames[0], Player(browser, path)
+    assert (player.get("videoWidth"), player.get("videoHeight")) == ours.size
+    video = browser.find_element(By.TAG_NAME, "video")
+    shown = Image.open(BytesIO(video.screenshot_as_png)).convert("RGB").resize(ours.size)
+    corners = [(x, y) for x in (5, ours.width - 6) for y in (5, ours.height - 6)]
+    assert [near(shown.getpixel(at), RED, 40) for at in corners] == [
+        near(ours.getpixel(at), RED, 40) for at in corners
+    ]
+
+
+@pytest.mark.slow
+def test_a_phone_video_is_animated(browser, demo_models, tmp_path):
+    """Turned, uneven, with sound: the result plays as long as the source, and so does its sound."""
+    convert_pose_models(WEIGHTS, demo_models)
+    film, result = tmp_path / "phone.mp4", tmp_path / "result.mp4"
+    frames = list(read_video(FOLDER / "lanky.mp4", 12).frames)
+    times = [index / 10 for index in range(5)] + [1 + index / 10 for index in range(7)]
+    turned = [frame.transpose(Image.Transpose.ROTATE_90) for frame in frames]
+    make(film, times, sound=1.7, pictures=turned)
+    with_matrix(film, QUARTERS["quarter"])
+    command = ["animate", "--models", demo_models, "--reference", FOLDER / "curly.png"]
+    command += ["--video", film, "--output", result, "--preset", "fast", "--only-result"]
+    assert main([str(word) for word in command]) == 0
+    assert len(read_video(result).frames) == 17
+    player = Player(browser, result)
+    assert player.get("duration") == pytest.approx(1.7, abs=0.05)
+    assert heard(result) == pytest.approx((0, 1.7), abs=0.05)
+    player.play_to_the_end()
+    assert player.get("webkitAudioDecodedByteCount") > 1000
+    assert player.get("videoWidth") == read_video(result, 1).frames[0].width

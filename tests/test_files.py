@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from animate_anyone.base.files import check_output, replacing, write_json
-from animate_anyone.jobs import save_latents
+from animate_anyone.latents import save_latents
 from animate_anyone.media.read import read_video
-from animate_anyone.media.write import write_gif, write_video
+from animate_anyone.media.write import write_frames, write_gif, write_video
 
 
 def frames(colour: str, count: int = 3) -> list[Image.Image]:
@@ -24,6 +24,8 @@ def frames(colour: str, count: int = 3) -> list[Image.Image]:
 # Ending → what writes a file, given something to tell two runs apart.
 WRITE = {
     ".mp4": lambda path, run: write_video(frames("red" if run else "blue"), path, 8),
+    ".webm": lambda path, run: write_video(frames("red" if run else "blue"), path, 8),
+    ".zip": lambda path, run: write_frames(frames("red" if run else "blue"), path, 8),
     ".gif": lambda path, run: write_gif(frames("red" if run else "blue"), path, 8),
     ".npy": lambda path, run: save_latents(torch.full((1, 4, 1, 2, 2), float(run)), path),
     ".json": lambda path, run: write_json(path, {"run": run}),

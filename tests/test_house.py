@@ -25,11 +25,13 @@ ALLOWED = {
     "fetch": {"base", "convert"},
     "calibrate": {"base", "media", "run", "convert"},
     "settings": {"base"},
-    "inputs": {"base", "media", "run", "pose", "settings"},
-    "jobs": {"base", "media", "run", "inputs", "settings"},
+    "latents": {"base"},
+    "record": {"base", "settings"},
+    "inputs": {"base", "media", "run", "pose", "settings", "latents"},
+    "jobs": {"base", "media", "run", "inputs", "settings", "latents", "record"},
     "__init__": set(),
     **{
-        face: FACES | INNER - {"networks"} | {"calibrate", "jobs", "inputs", "settings"}
+        face: FACES | INNER - {"networks"} | {"calibrate", "jobs", "inputs", "record", "settings"}
         for face in FACES
     },
 }

@@ -37,8 +37,8 @@ def replacing(path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _start(path) -> tuple[Path, Path]:
-    """Where a file really lies, and a new empty one beside it."""
+def _start(path, folder: bool = False) -> tuple[Path, Path]:
+    """Where a file or a folder really lies, and a new empty one beside it."""
     target = Path(os.path.realpath(path))
     try:
         mode = target.stat().st_mode  # also says whether the name is too long
@@ -47,31 +47,59 @@ def _start(path) -> tuple[Path, Path]:
     except FileNotFoundError:
         pass
     partial = target.with_name(f".{secrets.token_hex(8)}.partial")
-    partial.open("xb").close()
+    partial.mkdir() if folder else partial.open("xb").close()
     return target, partial
+
+
+@contextmanager
+def replacing_folder(path) -> Iterator[Path]:
+    """The same for a new folder: where it is to lie, there is nothing or an empty folder."""
+    target, partial = _start(path, folder=True)
+    try:
+        yield partial
+        if target.exists():
+            target.rmdir()
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_output(path, endings: Sequence[str]) -> Path:
     """The path of a file that can be written: a file was made beside it and removed.
 
+    Args:
+        path: of the file.
+        endings: those that it may have, with their dots; "" allows a folder.
+
     Raises:
-        ValueError: it has another ending or is a folder.
+        ValueError: it has another ending, is a folder, or is to be one and is none or not empty.
         FileNotFoundError: the folder that it is to be written to does not exist.
         OSError: the folder or the file cannot be written, or the name is too long.
     """
     path = Path(path)
     if path.suffix.lower() not in endings:
-        raise ValueError(f"output must end in {' or '.join(endings)}, got {str(path)!r}")
+        folder = ", or have no ending (a folder of PNG files)" if "" in endings else ""
+        named = " or ".join(filter(None, endings))
+        raise ValueError(f"output must end in {named}{folder}, got {str(path)!r}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"output folder {path.parent} does not exist")
     try:
-        if path.is_dir():
-            raise ValueError(f"output must be a file, {path} is a folder")
-        _, partial = _start(path)
-        partial.unlink()
+        _check_place(path, folder=not path.suffix)
+        _, partial = _start(path, folder=not path.suffix)
+        partial.rmdir() if partial.is_dir() else partial.unlink()
     except OSError as error:
         raise OSError(f"output {path} cannot be written: {error.strerror}") from error
     return path
+
+
+def _check_place(path: Path, folder: bool) -> None:
+    """Raises ValueError where something else lies already."""
+    if not folder and path.is_dir():
+        raise ValueError(f"output must be a file, {path} is a folder")
+    if folder and path.exists() and not path.is_dir():
+        raise ValueError(f"output must be a folder or end in .mp4, {path} is a file without ending")
+    if folder and path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"output folder {path} must be new or empty, it holds files")
 
 
 def require_file(path) -> None:

@@ -10,3 +10,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence], numbers_from: int = 1
     """
     rule = ["---" if column < numbers_from else "---:" for column in range(len(header))]
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (header, rule, *rows))
+
+
+def spoken(spans: Sequence[tuple[int, int]]) -> str:
+    """First and last numbers as text, such as "3–9, 12"."""
+    return ", ".join(f"{first}–{last}" if first < last else f"{first}" for first, last in spans)

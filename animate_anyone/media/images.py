@@ -3,21 +3,28 @@
 Pictures are `PIL.Image`, RGB.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps
+import pillow_heif
+from PIL import Image, ImageCms, ImageOps
 from PIL.Image import Resampling
 
 from ..base.checks import RANGELESS_MODES
 from ..base.files import require_file
+
+logger = logging.getLogger(__name__)
+pillow_heif.register_heif_opener()  # photos of phones; Pillow itself reads all else, AVIF too
 
 DRAWN = 48  # highest channel from which a pixel of a pose frame is not black
 UNREADABLE = OSError, SyntaxError, ValueError, Image.DecompressionBombError
 
 
 def load_image(path) -> Image.Image:
-    """Read a picture as it is meant to be seen: RGB, EXIF rotation applied, alpha on white.
+    """Read a picture as it is meant to be seen: sRGB by its colour profile, EXIF rotation applied,
+    alpha on white. All that Pillow reads, and HEIC.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -26,9 +33,30 @@ def load_image(path) -> Image.Image:
     require_file(path)
     try:
         with Image.open(path) as image:
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(to_srgb(ImageOps.exif_transpose(image)))
     except UNREADABLE as error:
         raise ValueError(f"{path} is not a readable image ({error})") from error
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """The picture in the colours that screens take for granted. Without a profile, or with one that
+    cannot be used, it already is.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode in RANGELESS_MODES or image.mode.startswith("I;16"):
+        return image
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    if image.mode not in ("L", "RGB", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    converted = image.convert("RGB")
+    try:
+        source, target = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB") or converted
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        logger.debug("a colour profile cannot be used (%s)", error)
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
 
 
 def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
@@ -71,6 +99,15 @@ def fit_image(
     if fit == "crop":
         return ImageOps.fit(image, (width, height), Resampling.LANCZOS)
     return ImageOps.pad(image, (width, height), Resampling.LANCZOS, color=background)
+
+
+def kept_box(before: tuple[int, int], after: tuple[int, int], fit: str) -> tuple:
+    """What `fit_image` keeps of a picture: (left, upper, right, lower) as shares of its sides."""
+    if fit != "crop":
+        return 0.0, 0.0, 1.0, 1.0
+    shapes = before[0] / before[1], after[0] / after[1]
+    across, down = min(1, shapes[1] / shapes[0]), min(1, shapes[0] / shapes[1])
+    return (1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2
 
 
 def side_by_side(reference, pose_frames, frames) -> Iterator[Image.Image]:

@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..media.read import open_film
+from ..base.excerpt import WHOLE, Excerpt
+from ..base.tables import spoken
+from ..media.read import hint_at_rate, open_film
+from ..media.timing import at_constant_rate
 from .detect import open_detector
 from .detector import PoseDetector
 from .draw import draw_pose
@@ -29,6 +33,7 @@ def find_poses(
     person: int | None = None,
     num_frames: int | None = None,
     on_frame: Callable[[int, int], None] | None = None,
+    excerpt: Excerpt = WHOLE,
 ) -> PoseSequence:
     """Find the poses of one performer in a film. Its frames are seen one at a time: memory does not
     grow with its length.
@@ -41,6 +46,7 @@ def find_poses(
         num_frames: how many frames to look at, from the first on; None: all.
         on_frame: called as (frames done, frames there are, 0 if unknown) after each; what it raises
             ends the search.
+        excerpt: the part of the film that is looked at.
 
     Raises:
         FileNotFoundError: no such file, or no detector in the folder.
@@ -48,7 +54,8 @@ def find_poses(
     """
     check_is_film(video)
     detector = opened(detector)
-    with open_film(video) as film:
+    with open_film(video, excerpt) as film:
+        hint_at_rate(video, film.fps)
         total = min(num_frames or film.num_frames, film.num_frames) or num_frames or 0
         people = detector.follow(islice(film.frames, num_frames))
         seen = watched(people, total, on_frame)
@@ -69,16 +76,33 @@ def watched(people: Iterator, total: int, on_frame: Callable | None) -> Iterator
                 on_frame(done, total)
 
 
-def read_poses(path, person: int | None = None, num_frames: int | None = None) -> PoseSequence:
+def read_poses(
+    path, person: int | None = None, num_frames: int | None = None, excerpt: Excerpt = WHOLE
+) -> PoseSequence:
     """Read one performer's poses from a file of keypoints, as they are there; short gaps are
     bridged.
 
     Raises:
-        FileNotFoundError, ValueError: see `read_keypoints`; nobody is there, or not so many.
+        FileNotFoundError, ValueError: see `read_keypoints`; nobody is there, or not so many; the
+            excerpt begins after the end.
     """
     file = read_keypoints(path)
-    people = file.people[:num_frames]
-    return performer_of(str(path), people, file.size, file.fps, person, smooth=False)
+    people, fps = file.people, file.fps
+    if not excerpt.is_whole:
+        people, fps = _excerpt_of(people, fps, excerpt), excerpt.rate(fps)
+    if not people:
+        raise ValueError(f"start must be before the end of {path}, got {excerpt.start:g}")
+    people = people[:num_frames]
+    return performer_of(str(path), people, file.size, fps, person, smooth=False)
+
+
+def _excerpt_of(people: Sequence, fps: Fraction, excerpt: Excerpt) -> Sequence:
+    """Everybody in each frame of an excerpt."""
+    length = float(1 / fps)
+    timed = ((index * length, length, frame) for index, frame in enumerate(people))
+    rate = excerpt.rate(fps)
+    count = round(excerpt.length(len(people) * length) * rate)
+    return list(islice(at_constant_rate(timed, rate, excerpt.start), count))
 
 
 def performer_of(name: str, people, size, fps, person, smooth: bool = True) -> PoseSequence:
@@ -88,9 +112,10 @@ def performer_of(name: str, people, size, fps, person, smooth: bool = True) -> P
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     if sequence.unseen:
-        spans = ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in sequence.unseen)
         logger.warning(
-            "%s: nobody is seen in frames %s, the pose next to them is held", name, spans
+            "%s: nobody is seen in frames %s, the pose next to them is held",
+            name,
+            spoken(sequence.unseen),
         )
     return sequence
 

@@ -1,0 +1,57 @@
+"""Denoised latents in a file: a video can be made from them again without denoising."""
+
+import logging
+import secrets
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .base.checks import check_finite
+from .base.files import replacing, require_file
+
+logger = logging.getLogger(__name__)
+
+
+def read_latents(path, channels: int) -> torch.Tensor:
+    """Latents (1, c, f, h, w) of a .npy file, float32.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds something else.
+        FloatingPointError: a number is infinite or none.
+    """
+    require_file(path)
+    try:
+        latents = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a readable .npy file of latents ({error})") from error
+    shape = getattr(latents, "shape", ())
+    if len(shape) != 5 or shape[:2] != (1, channels) or 0 in shape or latents.dtype != np.float32:
+        raise ValueError(
+            f"{path} must hold float32 latents of shape (1, {channels}, frames, height, width), got"
+            f" {getattr(latents, 'dtype', 'no array')} of {shape}"
+        )
+    check_finite(str(path), latents)
+    return torch.from_numpy(latents)
+
+
+def save_latents(latents: torch.Tensor, path) -> Path:
+    """Write latents as .npy."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, latents.numpy())
+    return Path(path)
+
+
+def rescue_latents(latents: torch.Tensor, beside: Path) -> Path | None:
+    """Latents in a new file: beside the output, in the working folder or among temporary files,
+    where there is room; None where there is none.
+    """
+    for folder in (beside, Path.cwd(), Path(tempfile.gettempdir())):
+        path = folder.absolute() / f"latents-{secrets.token_hex(4)}.npy"
+        try:
+            return save_latents(latents, path)
+        except OSError:
+            logger.debug("%s cannot be written", path, exc_info=True)
+    return None
