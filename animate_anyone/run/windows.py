@@ -17,7 +17,8 @@ SCHEDULES = ("open", "loop", "uniform")
 WEIGHTINGS = ("flat", "ramp", "triangular")
 CONTEXT_FRAMES, CONTEXT_OVERLAP = 24, 4  # Moore-AnimateAnyone, `pipeline_pose2vid_long.py`
 
-# A window of fewer frames is filled up to so many with repeats; `benchmarks/windows.py` tells why.
+# Shorter clips fill a window of so many frames with repeats: networks that were trained on 24 are
+# reported to fail on 5 to 10. Not a single frame: a picture would take as many times longer.
 FEWEST_FRAMES = 16
 
 # Frame indices, and how much the prediction for each counts.
@@ -44,8 +45,8 @@ def context_schedule(
             "loop", for a clip whose end leads to its beginning: windows wrap, and all of them move.
             "uniform", the reference's (Moore-AnimateAnyone, `context.py`): starts at multiples of
             D, indices modulo N, the same in every step.
-        num_frames: frames of the clip, N. Those that fit are one window. Where they are fewer than
-            `FEWEST_FRAMES`, it holds them again: mirrored in time if "open", from the beginning if
+        num_frames: frames of the clip, N. Those that fit are one window. From two frames up to
+            `FEWEST_FRAMES` it holds them again: mirrored in time if "open", from the beginning if
             "loop", not at all if "uniform".
         context_frames: frames of a window at most, L.
         context_overlap: frames that neighbours share at least, O, from 0 to L - 1.
@@ -67,7 +68,7 @@ def context_schedule(
         raise ValueError(f"step must be from 0 to {num_steps - 1}, got {step}")
     length, stride = min(context_frames, num_frames), context_frames - context_overlap
     starts = _STARTS[schedule](num_frames, length, stride, _reversed_bits(step))
-    if schedule != "uniform":
+    if schedule != "uniform" and num_frames > 1:
         length = max(length, min(FEWEST_FRAMES, context_frames))
     if weighting is None:
         weighting = "flat" if schedule == "uniform" else "ramp"
