@@ -38,6 +38,18 @@ def test_overlapping_windows_are_averaged():
     assert prediction.flatten().tolist() == [1.0, (1 + 3 * 2) / 4, 2.0]
 
 
+def test_uniform_windows_give_the_plain_mean_bit_for_bit():
+    sample, answers = torch.randn(1, 2, 30, 3, 3), torch.randn(2, 1, 2, 24, 3, 3).unbind(0)
+    windows = context_schedule("uniform", 30)
+    total, count = torch.zeros_like(sample), torch.zeros(30)
+    for (frames, _), answer in zip(windows, answers):
+        total[:, :, frames] += answer
+        count[frames] += 1
+    given = iter(answers)
+    prediction = windowed_prediction(lambda *_, **halves: next(given), sample, 0.0, windows, 1.0)
+    assert torch.equal(prediction, total / count[:, None, None])
+
+
 def test_a_frame_twice_in_a_window_counts_twice():
     """With the weight and the prediction of each place."""
     sample = torch.tensor([10.0, 20.0]).reshape(1, 1, 2, 1, 1)
