@@ -29,6 +29,7 @@ _PUBLIC = {
     "run.decode": ("AnimateAnyoneOutput",),
     "run.pipeline": ("OVAnimateAnyonePipeline",),
     "run.turns": ("Busy", "Interrupted"),
+    "run.windows": ("context_schedule", "count_windows"),
     "runtime": ("precision_config",),
     "settings": ("AnimationSettings", "Output", "PoseSettings"),
 }

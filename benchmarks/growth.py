@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from animate_anyone.run.denoise import windowed_prediction
 from animate_anyone.run.pipeline import OVAnimateAnyonePipeline
-from animate_anyone.run.windows import context_windows
+from animate_anyone.run.windows import context_schedule
 from benchmarks.charts import RESULTS, plain_ticks, save
 from benchmarks.common import median_seconds, prepared, table
 
@@ -25,7 +25,7 @@ CHART = RESULTS / "growth.png"
 def step_of(pipe: OVAnimateAnyonePipeline, side: int, frames: int):
     """A function that runs one step on noise, at side×side pixels."""
     denoiser, latents = prepared(pipe, (side, side), frames)
-    windows = context_windows(frames)
+    windows = context_schedule("open", frames)
     return lambda: windowed_prediction(denoiser, latents, 500.0, windows, guidance_scale=1.0)
 
 

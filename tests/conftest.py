@@ -121,6 +121,7 @@ def run_case(pipe, name: str, **changes) -> tuple[np.ndarray, np.ndarray]:
         "num_inference_steps": settings["num_inference_steps"],
         "guidance_scale": settings["guidance_scale"],
         "generator": torch.Generator().manual_seed(settings["seed"]),
+        "context_schedule": "uniform",  # the reference's
         "output_type": "np",
         "callback_on_step_end": lambda pipe, step, timestep, values: latents.update(values),
     }

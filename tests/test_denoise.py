@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler
 from animate_anyone.base.config import DEFAULT_SCHEDULER
 from animate_anyone.run.denoise import denoise, guided_prediction, windowed_prediction
 from animate_anyone.run.presets import Sampling
-from animate_anyone.run.windows import context_windows
+from animate_anyone.run.windows import context_schedule, plan_windows
 
 
 def sampling(steps: int, **settings) -> Sampling:
@@ -20,32 +20,9 @@ def sampling(steps: int, **settings) -> Sampling:
     return Sampling(ddim, steps, **settings)
 
 
-def test_a_video_that_fits_is_one_window():
-    assert context_windows(24) == [list(range(24))]
-    assert context_windows(1) == [[0]]
-
-
-def test_long_video_wraps():
-    assert context_windows(30) == [list(range(24)), [*range(20, 30), *range(14)]]
-    assert context_windows(7, context_frames=4, context_overlap=1) == [
-        [0, 1, 2, 3],
-        [3, 4, 5, 6],
-        [6, 0, 1, 2],
-    ]
-
-
-@pytest.mark.parametrize("num_frames", [1, 5, 24, 25, 40, 41, 44, 60, 100, 601])
-@pytest.mark.parametrize(("frames", "overlap"), [(24, 4), (16, 0), (8, 7)])
-def test_windows_cover_every_frame_without_repeats(num_frames, frames, overlap):
-    windows = context_windows(num_frames, frames, overlap)
-    assert set().union(*windows) == set(range(num_frames))
-    assert all(len(set(window)) == len(window) == min(frames, num_frames) for window in windows)
-
-
-@pytest.mark.parametrize("arguments", [(0,), (5, 0), (5, 4, 4), (5, 4, -1)])
-def test_bad_windows(arguments):
-    with pytest.raises(ValueError, match="must be at least"):
-        context_windows(*arguments)
+def whole(num_frames: int):
+    """One window in every step."""
+    return lambda *_: [(list(range(num_frames)), [1.0] * num_frames)]
 
 
 def test_overlapping_windows_are_averaged():
@@ -54,8 +31,35 @@ def test_overlapping_windows_are_averaged():
     def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
         return torch.full_like(sample, float(frames[0] + 1))
 
-    prediction = windowed_prediction(denoiser, sample, 0.0, [[0, 1], [1, 2]], 1.0)
-    assert prediction.flatten().tolist() == [1.0, 1.5, 2.0]
+    flat = [([0, 1], [1.0, 1.0]), ([1, 2], [1.0, 1.0])]
+    assert windowed_prediction(denoiser, sample, 0.0, flat, 1.0).flatten().tolist() == [1, 1.5, 2]
+    weighted = [([0, 1], [1.0, 1.0]), ([1, 2], [3.0, 0.5])]
+    prediction = windowed_prediction(denoiser, sample, 0.0, weighted, 1.0)
+    assert prediction.flatten().tolist() == [1.0, (1 + 3 * 2) / 4, 2.0]
+
+
+def test_uniform_windows_give_the_plain_mean_bit_for_bit():
+    sample, answers = torch.randn(1, 2, 30, 3, 3), torch.randn(2, 1, 2, 24, 3, 3).unbind(0)
+    windows = context_schedule("uniform", 30)
+    total, count = torch.zeros_like(sample), torch.zeros(30)
+    for (frames, _), answer in zip(windows, answers):
+        total[:, :, frames] += answer
+        count[frames] += 1
+    given = iter(answers)
+    prediction = windowed_prediction(lambda *_, **halves: next(given), sample, 0.0, windows, 1.0)
+    assert torch.equal(prediction, total / count[:, None, None])
+
+
+def test_a_frame_twice_in_a_window_counts_twice():
+    """With the weight and the prediction of each place."""
+    sample = torch.tensor([10.0, 20.0]).reshape(1, 1, 2, 1, 1)
+
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
+        return sample + torch.arange(3.0).reshape(1, 1, 3, 1, 1)
+
+    windows = [([0, 1, 0], [1.0, 0.5, 3.0])]
+    prediction = windowed_prediction(denoiser, sample, 0.0, windows, 1.0)
+    assert prediction.flatten().tolist() == [(10 + 3 * 12) / 4, 21.0]
 
 
 def test_guidance_formula():
@@ -89,7 +93,7 @@ def counting(calls: list):
 def test_guidance_interval(options, conditional, unconditional):
     """Both halves inside of the interval, the conditional one alone elsewhere."""
     calls, noise = [], torch.zeros(1, 1, 1, 2, 2)
-    denoise(counting(calls), noise, sampling(8, guidance_scale=2.0, **options), [[0]])
+    denoise(counting(calls), noise, sampling(8, guidance_scale=2.0, **options), whole(1))
     assert [step for step, half in calls if half] == conditional
     assert [step for step, half in calls if not half] == unconditional
 
@@ -100,8 +104,8 @@ def test_guidance_interval(options, conditional, unconditional):
 def test_cache_interval(interval, steps):
     """The denoiser is asked in fewer steps; what it would say is a line, so nothing changes."""
     calls, noise = [], torch.randn(1, 1, 1, 2, 2)
-    exact = denoise(counting([]), noise, sampling(8), [[0]])
-    result = denoise(counting(calls), noise, sampling(8, cache_interval=interval), [[0]])
+    exact = denoise(counting([]), noise, sampling(8), whole(1))
+    result = denoise(counting(calls), noise, sampling(8, cache_interval=interval), whole(1))
     assert [step for step, _ in calls] == steps
     torch.testing.assert_close(result, exact)
 
@@ -125,13 +129,38 @@ def test_deep_cache_interval(options, full, last_layer_only):
         return sample
 
     noise = torch.randn(1, 1, 1, 2, 2)
-    denoise(denoiser, noise, sampling(8, guidance_scale=2.0, **options), [[0]])
+    denoise(denoiser, noise, sampling(8, guidance_scale=2.0, **options), whole(1))
     assert (seen[False], seen[True]) == (full, last_layer_only)
+
+
+@pytest.mark.parametrize(
+    ("options", "layouts"),
+    [
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"deep_cache_interval": 3}, [0, 0, 0, 1, 1, 1]),
+        ({"cache_interval": 2}, [0, 1, 2, 3, 4]),  # steps 0, 1, 2, 4 and 5
+        ({"cache_interval": 2, "deep_cache_interval": 2}, [0, 0, 1, 1, 2]),
+    ],
+)
+def test_windows_move_when_all_layers_run(options, layouts):
+    """And with them in the order of the schedule, without gaps: its fractions fill the stride."""
+    seen = []
+
+    def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
+        seen.append(frames[0])
+        return sample
+
+    def moving(step, num_steps):
+        assert num_steps == 6
+        return [([step], [1.0]), ([index for index in range(6) if index != step], [1.0] * 5)]
+
+    denoise(denoiser, torch.randn(1, 1, 6, 2, 2), sampling(6, **options), moving)
+    assert seen[::2] == layouts
 
 
 def test_windows_spread_over_threads():
     """All at once, and summed in the same order as one after the other."""
-    sample, windows = torch.randn(1, 1, 8, 2, 2), [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 0]]
+    sample, windows = torch.randn(1, 1, 8, 2, 2), context_schedule("uniform", 8, 3, 1)
     together = threading.Barrier(len(windows), timeout=10)
 
     def denoiser(sample, timestep, frames, *, conditional, last_layer_only=False):
@@ -161,7 +190,7 @@ def test_exact_velocity_leads_to_the_clean_sample():
         steps.append(step)
         return latents
 
-    windows = context_windows(5, 3, 1)
+    windows = plan_windows("open", 5, 3, 1, None)
     result = denoise(denoiser, noise, five, windows, on_step_end=on_step_end)
     torch.testing.assert_close(result, clean, rtol=0, atol=1e-4)
     assert steps == list(range(5))
@@ -170,5 +199,5 @@ def test_exact_velocity_leads_to_the_clean_sample():
 def test_latents_of_the_caller_are_not_changed():
     latents = torch.randn(1, 4, 3, 2, 2)
     before = latents.clone()
-    denoise(lambda sample, *_, **halves: sample, latents, sampling(2), [[0, 1, 2]])
+    denoise(lambda sample, *_, **halves: sample, latents, sampling(2), whole(3))
     assert torch.equal(latents, before)

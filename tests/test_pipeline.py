@@ -45,8 +45,10 @@ def test_golden_case_of_two_windows(pipe, monkeypatch):
         [*range(24, 30), *range(18)],  # no overlap
         [*range(16, 30), *range(10)],  # too much overlap
     ):
-        wrong = [first, last]
-        monkeypatch.setattr("animate_anyone.run.pipeline.context_windows", lambda *_, w=wrong: w)
+        wrong = [(first, [1.0] * 24), (last, [1.0] * 24)]
+        monkeypatch.setattr(
+            "animate_anyone.run.pipeline.plan_windows", lambda *_, w=wrong: lambda *_: w
+        )
         assert distance() > 5 * right
 
 

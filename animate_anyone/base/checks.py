@@ -71,7 +71,7 @@ def check_guidance(guidance_scale) -> None:
 
 def check_context(context_frames, context_overlap, longest: int) -> None:
     """Raises TypeError or ValueError unless the motion modules know so many positions; how the two
-    go together is for `context_windows` to say.
+    go together is for `context_schedule` to say.
     """
     check_count("context_frames", context_frames)
     check_type("context_overlap", context_overlap, int | np.integer)

@@ -12,6 +12,7 @@ import torch
 
 from ..base.checks import check_finite
 from .presets import Sampling
+from .windows import Window
 
 
 class Denoiser(Protocol):
@@ -31,7 +32,7 @@ class Denoiser(Protocol):
         Args:
             sample: latents of these frames, (1, c, f, h, w).
             timestep: of the scheduler.
-            frames: their indices in the video.
+            frames: their indices in the video; one may occur more than once.
             conditional: the half that sees reference and image embedding.
             last_layer_only: run the last layer alone, on what the layers below it gave for these
                 frames and this half before.
@@ -45,7 +46,7 @@ def denoise(
     denoiser: Denoiser,
     latents: torch.Tensor,
     sampling: Sampling,
-    windows: Sequence[Sequence[int]],
+    windows: Callable[[int, int], Sequence[Window]],
     *,
     generator: torch.Generator | None = None,
     on_step_end: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
@@ -57,7 +58,8 @@ def denoise(
         denoiser: see `Denoiser`.
         latents: noise (1, c, f, h, w), already times the scheduler's `init_noise_sigma`.
         sampling: a scheduler whose timesteps are set, guidance and caches.
-        windows: frame indices that pass through the denoiser together.
+        windows: called with (step, number of steps), see `context_schedule`. Steps that run the
+            last layer alone keep to those of the step before.
         generator: noise source of schedulers that add noise in a step.
         on_step_end: called with (step, timestep, latents); what it returns goes on.
         map_windows: calls a function for each window, as `map` does; that of an executor does it
@@ -66,20 +68,22 @@ def denoise(
     scheduler, extras = sampling.scheduler, {}
     if "generator" in inspect.signature(scheduler.step).parameters:
         extras["generator"] = generator
-    scale, count = None, len(scheduler.timesteps)
+    scale, count, layouts = None, len(scheduler.timesteps), 0
     for step, timestep in enumerate(scheduler.timesteps):
         before, scale = scale, sampling.guidance_at(step / count)
         if scale != before:  # no line leads from guided answers to others
             forecast, runs = Forecast(), 0
         if not forecast.ready or step % sampling.cache_interval == 0 or step == count - 1:
-            sample = scheduler.scale_model_input(latents, timestep)
+            last_layer_only = runs % sampling.deep_cache_interval > 0
+            if not last_layer_only:  # which works on what windows of the same frames gave
+                layout, layouts = windows(layouts, count), layouts + 1
             prediction = windowed_prediction(
                 denoiser,
-                sample,
+                scheduler.scale_model_input(latents, timestep),
                 float(timestep),
-                windows,
+                layout,
                 scale,
-                last_layer_only=runs % sampling.deep_cache_interval > 0,
+                last_layer_only=last_layer_only,
                 map_windows=map_windows,
             )
             runs += 1
@@ -121,14 +125,14 @@ def windowed_prediction(
     denoiser: Denoiser,
     sample: torch.Tensor,
     timestep: float,
-    windows: Sequence[Sequence[int]],
+    windows: Sequence[Window],
     guidance_scale: float,
     *,
     last_layer_only: bool = False,
     map_windows: Callable = map,
 ) -> torch.Tensor:
-    """Mean of the predictions of all windows that hold a frame (Moore-AnimateAnyone,
-    `pipeline_pose2vid_long.py`).
+    """Weighted mean of what all windows predict for a frame (Moore-AnimateAnyone,
+    `pipeline_pose2vid_long.py`, where all weights are 1).
     """
 
     def predict(frames):
@@ -141,12 +145,13 @@ def windowed_prediction(
             last_layer_only=last_layer_only,
         )
 
-    total = torch.zeros_like(sample)
-    count = torch.zeros(sample.shape[2])
-    for frames, prediction in zip(windows, map_windows(predict, windows)):
-        total[:, :, frames] += prediction
-        count[frames] += 1
-    return total / count[:, None, None]
+    total, weight = torch.zeros_like(sample), sample.new_zeros(sample.shape[2])
+    predictions = map_windows(predict, [frames for frames, _ in windows])
+    for (frames, weights), prediction in zip(windows, predictions):
+        index, share = torch.tensor(frames), sample.new_tensor(weights)
+        total.index_add_(2, index, prediction * share[:, None, None])  # repeats count, too
+        weight.index_add_(0, index, share)
+    return total / weight[:, None, None]
 
 
 def guided_prediction(

@@ -1,5 +1,7 @@
 """The denoising UNet as a `denoise.Denoiser`: one video's inputs are bound, deep features kept."""
 
+import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -40,8 +42,9 @@ class OVDenoiser:
             True: {"encoder_hidden_states": embedding, **reference_features},
             False: {"encoder_hidden_states": np.zeros_like(embedding), **no_features},
         }
-        # (frames, half) → what the last full run gave
+        # (frames, half) → what the last full run gave, at this timestep
         self._deep_features: dict[tuple[tuple[int, ...], bool], np.ndarray] = {}
+        self._kept_at, self._lock = math.nan, threading.Lock()
 
     def __call__(
         self,
@@ -66,5 +69,12 @@ class OVDenoiser:
             return torch.from_numpy(self.run("last_layer", **inputs)["noise_pred"])
         outputs = self.run("denoising_unet", **inputs)
         if self.keep_deep_features:
-            self._deep_features[window] = outputs[DEEP_FEATURES]
+            self._keep(window, timestep, outputs[DEEP_FEATURES])
         return torch.from_numpy(outputs["noise_pred"])
+
+    def _keep(self, window, timestep: float, features: np.ndarray) -> None:
+        """Those of the timestep before are dropped: its windows may have held other frames."""
+        with self._lock:
+            if timestep != self._kept_at:
+                self._kept_at, self._deep_features = timestep, {}
+            self._deep_features[window] = features

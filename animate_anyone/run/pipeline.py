@@ -9,16 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from ..base.checks import (
-    check_choice,
-    check_context,
-    check_frames,
-    check_images,
-    check_type,
-)
+from ..base.checks import check_choice, check_context, check_frames, check_images, check_type
 from ..base.config import GenerationConfig, ModelConfig
 from ..base.layout import DEEP_FEATURES
 from ..base.manifest import read_manifest
@@ -30,10 +23,11 @@ from .denoise import denoise
 from .denoiser import OVDenoiser
 from .devices import open_parts, release_large
 from .encode import Encoder, PoseFeatures
+from .noise import initial_noise, resolve_noise_type
 from .presets import build_scheduler, resolve_sampling
 from .size import resolve_size
 from .turns import Turns
-from .windows import context_windows, mapping
+from .windows import CONTEXT_FRAMES, CONTEXT_OVERLAP, mapping, plan_windows
 
 
 class OVAnimateAnyonePipeline:
@@ -108,8 +102,11 @@ class OVAnimateAnyonePipeline:
         generator: torch.Generator | None = None,
         output_type: str = "pil",
         callback_on_step_end: Callable | None = None,
-        context_frames: int = 24,
-        context_overlap: int = 4,
+        context_schedule: str = "open",
+        context_frames: int = CONTEXT_FRAMES,
+        context_overlap: int = CONTEXT_OVERLAP,
+        context_weighting: str | None = None,
+        noise_type: str | None = None,
         preset: str | None = None,
         scheduler=None,
         guidance_interval: tuple[float, float] | None = None,
@@ -135,8 +132,14 @@ class OVAnimateAnyonePipeline:
             output_type: "pil", "np", "pt" or "latent", see `AnimateAnyoneOutput`.
             callback_on_step_end: called as (pipeline, step, timestep, {"latents": …}) after each
                 step; latents in the dictionary that it returns are used from there on.
+            context_schedule: how windows cover a long video, see `context_schedule`: "open", "loop"
+                for one that is to loop, or "uniform", the reference's.
             context_frames: longest window of frames that pass through the network together.
-            context_overlap: frames that neighbouring windows share.
+            context_overlap: frames that neighbouring windows share at least.
+            context_weighting: how windows count where they overlap: "flat", "ramp" or "triangular".
+                None: "flat" for "uniform", "ramp" for the others.
+            noise_type: how noise goes on behind the first window, see `initial_noise`: "growing",
+                "shuffled" or "whole". None: "whole" for "uniform", "growing" for the others.
             preset: "quality", "balanced" or "fast", see `presets.PRESETS`: decides about steps,
                 scheduler and guidance_interval where they are not given. None is "quality".
             scheduler: a diffusers scheduler, which is copied; None: the preset's, or
@@ -164,12 +167,14 @@ class OVAnimateAnyonePipeline:
         num_frames = len(pose_images) if num_frames is None else num_frames
         check_images("reference_image", [reference_image])
         check_frames(num_frames, len(pose_images))
-        check_context(context_frames, context_overlap, self.config.unet.motion_max_frames)
         check_choice("output_type", output_type, OUTPUT_TYPES)
         check_type("generator", generator, torch.Generator | None)
         check_type("callback_on_step_end", callback_on_step_end, Callable | None)
-        windows = context_windows(num_frames, context_frames, context_overlap)
         check_type("wait", wait, bool)
+        check_context(context_frames, context_overlap, self.config.unet.motion_max_frames)
+        context = context_frames, context_overlap
+        windows = plan_windows(context_schedule, num_frames, *context, context_weighting)
+        noise = resolve_noise_type(noise_type, context_schedule), *context
         with self._turns.whole(wait):
             sampling = resolve_sampling(
                 preset,
@@ -185,12 +190,8 @@ class OVAnimateAnyonePipeline:
             self.num_timesteps = len(sampling.scheduler.timesteps)
 
             # 2. Encode the reference, 3. encode the poses
-            denoiser = self.prepare(
-                reference_image,
-                pose_images[:num_frames],
-                size,
-                keep_deep_features=sampling.deep_cache_interval > 1,
-            )
+            deep, poses = sampling.deep_cache_interval > 1, pose_images[:num_frames]
+            denoiser = self.prepare(reference_image, poses, size, keep_deep_features=deep)
             release_large(self.parts, "image_encoder", "vae_encoder", "reference_unet")
 
             # 4. Denoise what begins as noise, which is not kept
@@ -198,10 +199,10 @@ class OVAnimateAnyonePipeline:
                 watching(self, callback_on_step_end) as on_step_end,
                 mapping(self._workers, self._turns.stop_current) as map_windows,
             ):
+                scale = sampling.scheduler.init_noise_sigma
                 latents = denoise(
                     denoiser,
-                    self.prepare_latents(num_frames, *size, generator)
-                    * sampling.scheduler.init_noise_sigma,
+                    scale * self.prepare_latents(num_frames, *size, generator, *noise),
                     sampling,
                     windows,
                     generator=generator,
@@ -264,11 +265,11 @@ class OVAnimateAnyonePipeline:
         with self._turns.whole():
             return self._encoder.pose_features(pose_images, width, height)
 
-    def prepare_latents(self, num_frames, width, height, generator) -> torch.Tensor:
-        """Initial noise (1, c, f, h, w)."""
+    def prepare_latents(self, num_frames, width, height, generator, *noise) -> torch.Tensor:
+        """Initial noise (1, c, f, h, w); `noise` as `initial_noise` takes it."""
         factor = self.config.vae_scale_factor
         shape = 1, self.config.unet.in_channels, num_frames, height // factor, width // factor
-        return randn_tensor(shape, generator=generator)
+        return initial_noise(shape, *noise, generator=generator)
 
     def decode(self, latents: torch.Tensor, output_type: str = "pil"):
         """Latents (1, c, f, h, w) → frames, see `AnimateAnyoneOutput`."""
