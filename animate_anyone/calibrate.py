@@ -9,7 +9,6 @@ from PIL import Image
 
 from .base.checks import check_images
 from .convert.quantize import KEPT
-from .media.images import fit_image
 from .run.pipeline import OVAnimateAnyonePipeline
 
 CALIBRATION_FRAMES = 8  # of the pose video, from the first on
@@ -60,8 +59,8 @@ class PipelineCalibration:
         own = pipe.generation_config.width or pipe.generation_config.height
         size = pipe.resolve_size(self.pose_images, width=None if own else CALIBRATION_WIDTH)
         pipe(
-            fit_image(self.reference_image, *size),
-            [fit_image(pose, *size) for pose in self.pose_images],
+            self.reference_image,
+            self.pose_images,
             width=size[0],
             height=size[1],
             num_inference_steps=CALIBRATION_STEPS,

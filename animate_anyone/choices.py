@@ -11,7 +11,7 @@ from PIL import Image
 from . import guard
 from .base.checks import check_choice, check_count, check_guidance, check_multiple
 from .base.excerpt import WHOLE, Excerpt
-from .base.layout import ALIGNMENTS
+from .base.layout import ALIGNMENTS, SCHEDULES
 from .media.images import load_image
 from .media.read import Video, read_video
 from .run.turns import Interrupted
@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     start: Any = 0
     fps: Any = None
     formats: Any = ()
+    schedule: Any = "open"
 
     @property
     def excerpt(self) -> Excerpt:
@@ -67,6 +68,7 @@ class Outputs(NamedTuple):
     comparison: Any = gr.skip()
     files: Any = gr.skip()
     settings: Any = gr.skip()
+    picture: Any = gr.skip()
 
 
 def read_settings(**chosen) -> Settings:
@@ -101,6 +103,7 @@ def check_settings(pipe, settings: Settings) -> tuple[tuple[int, int], int]:
     size = resolve_size(pipe, settings.shape, settings.longer_side, reference, pose)
     check_choice("fit", settings.fit, ("crop", "pad"))
     check_choice("alignment", settings.alignment, ALIGNMENTS_SHOWN)
+    check_choice("schedule", settings.schedule, SCHEDULES)
     for each in settings.formats or ():
         check_choice("formats", each, list(FORMATS))
     check_choice("unit", settings.unit, ("frames", "seconds"))

@@ -22,6 +22,16 @@ ANIMATE = """Animate the character of a reference image with the movement of a f
 video, and write an mp4. By default it shows reference, pose and result side by side."""
 PAGE = """Animate in a page in the browser: upload a reference image and a film, or click on
 examples. The page is served to this machine alone; Ctrl+C ends it."""
+# Settings of an animation → options, by another name and by the same.
+RENAMED = {
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "context_schedule": "schedule",
+}
+SAME = (
+    *("width", "height", "fit", "preset", "seed", "context_frames", "context_overlap"),
+    *("save_latents", "from_latents", "save_settings"),
+)
 # What allocators say, as OpenVINO and PyTorch pass it on.
 OUT_OF_MEMORY = ("bad_alloc", "not enough memory", "can't allocate memory", "Failed to allocate")
 
@@ -90,29 +100,24 @@ def _calibration(options):
 def _pose(options) -> None:
     from .base.files import check_output
     from .inputs import make_poses, sound_of
+    from .jobs import write_poses
     from .media.write import WRITERS
-    from .pose.film import draw_poses
-    from .pose.keypoints_file import write_keypoints
     from .settings import PoseSettings, check_apart
 
     settings = PoseSettings(**_pose_settings(options))
     if settings.pose is not None and not settings.holds_keypoints:
         raise ValueError(f"--pose must be a .json file of keypoints, got {settings.pose}")
-    outputs = {options.output: list(WRITERS), options.keypoints: [".json"]}
-    outputs.pop(None, None)
+    outputs = {"output": list(WRITERS), "keypoints": [".json"]}
+    outputs = {name: kinds for name, kinds in outputs.items() if getattr(options, name) is not None}
     if not outputs:
         raise ValueError("--output or --keypoints must be given, got none")
-    inputs = [settings.video, settings.pose, settings.reference, settings.reference_keypoints]
-    check_apart(inputs, [str(path) for path in outputs])
-    for path, endings in outputs.items():
-        check_output(path, endings)
+    inputs = [settings.driver, settings.reference, settings.reference_keypoints]
+    check_apart(inputs, [str(getattr(options, name)) for name in outputs])
+    for name, endings in outputs.items():
+        check_output(getattr(options, name), endings)
     sequence = make_poses(settings, options.models)
-    if options.keypoints is not None:
-        print(write_keypoints(sequence, options.keypoints))
-    if options.output is not None:
-        write = WRITERS[options.output.suffix.lower()]
-        sound = sound_of(settings)
-        print(write(draw_poses(sequence), options.output, sequence.fps, sound=sound))
+    for path in write_poses(sequence, options.output, options.keypoints, sound_of(settings)):
+        print(path)
 
 
 def _pose_settings(options) -> dict:
@@ -152,10 +157,9 @@ def _animation_settings(options, kept: dict):
     from .settings import AnimationSettings, Output
 
     given = _pose_settings(options)
-    names = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
-    for name in ("width", "height", "fit", "preset", "steps", "guidance", "seed"):
-        given[names.get(name, name)] = getattr(options, name)
-    for name in ("save_latents", "from_latents", "save_settings"):
+    for name, option in RENAMED.items():
+        given[name] = getattr(options, option)
+    for name in SAME:
         given[name] = getattr(options, name)
     given = {name: value for name, value in given.items() if value is not None}
     if given.keys() & {"video", "pose"}:

@@ -131,8 +131,10 @@ def generate(pipe: OVAnimateAnyonePipeline, **chosen) -> Iterator[Outputs]:
         names = {name: chosen[name].name for name in FILES}
         used = settings._asdict() | names | found | {"fps": str(inputs.fps)}
         status = f"Finished in {time.monotonic() - progress.started:.1f} s."
-        result, comparison = map(gr.Video, files[:2])
-        yield Outputs(status, None, result, comparison, gr.File(files), used)
+        still = job.num_frames == 1
+        result, comparison = gr.Video(files[0], visible=not still), gr.Video(files[1])
+        picture = gr.Image(files[-1] if still else None, visible=still)
+        yield Outputs(status, None, result, comparison, gr.File(files), used, picture)
 
 
 def _work(pipe, job: AnimationSettings, progress: Progress, inputs: Inputs | None):
@@ -222,6 +224,7 @@ def plan(settings: Settings, size: tuple[int, int], num_frames: int, folder: Pat
     names = [path.stem[:30] for path in settings[:2]]
     stem = folder / "-".join([*names, str(settings.seed)])
     more = [FORMATS[name] for name in settings.formats or ()]
+    more += [".png"] if num_frames == 1 else []
     return AnimationSettings(
         reference=str(settings.reference_image),
         **driver(settings),
@@ -235,6 +238,7 @@ def plan(settings: Settings, size: tuple[int, int], num_frames: int, folder: Pat
         num_frames=num_frames,
         start=settings.start,
         fps=settings.fps,
+        context_schedule=settings.schedule,
         fit=settings.fit,
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,

@@ -22,7 +22,7 @@ from .pose.film import draw_poses, find_pose, find_poses, read_pose, read_poses
 from .pose.gaps import runs
 from .pose.keypoints import ANKLES, EARS, EYES, NOSE, WRISTS, Pose, PoseSequence, to_points
 from .pose.keypoints_file import read_keypoints
-from .pose.looks import check_is_poses, is_black, small
+from .pose.looks import check_is_film, check_is_poses, is_black, small
 from .run.pipeline import OVAnimateAnyonePipeline
 from .settings import AnimationSettings, PoseSettings
 
@@ -46,6 +46,35 @@ class Inputs:
         """(width, height) in pixels."""
         assert self.reference is not None
         return self.reference.size
+
+
+def check_files(settings: PoseSettings) -> tuple[int, int] | None:
+    """Look at all files before any network runs.
+
+    Returns:
+        (width, height) of film or poses in pixels; None where there are none.
+
+    Raises:
+        FileNotFoundError, ValueError: one is missing, unreadable or of another kind, or has fewer
+            frames than are wanted.
+    """
+    if settings.reference is not None:
+        picture = load_image(settings.reference)
+        if settings.reference_keypoints is not None:
+            read_pose(settings.reference_keypoints, picture.size)
+    if settings.driver is None:
+        return None
+    if settings.holds_keypoints:
+        file = read_keypoints(settings.driver)
+        return file.size
+    (check_is_film if settings.video else check_is_poses)(settings.driver)
+    with open_film(settings.driver, settings.excerpt) as film:
+        wanted, there = settings.num_frames or 0, film.num_frames
+        if 0 < there < wanted:
+            raise ValueError(
+                f"num_frames must be at most {there}, the frames of {settings.driver}, got {wanted}"
+            )
+        return film.size
 
 
 def read_inputs(
@@ -173,6 +202,7 @@ def make_poses(
         FileNotFoundError, ValueError: something is wrong with the settings or their files; nobody
             is seen in the film or in the reference.
     """
+    check_files(settings)
     return PoseFinder(models_dir).make(settings, on_frame)
 
 

@@ -3,19 +3,28 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from .base.files import check_output
-from .inputs import Inputs, read_inputs
-from .latents import read_latents, rescue_latents, save_latents
+from .base.checks import check_context
+from .base.files import check_output, rescue
+from .inputs import Inputs, check_files, read_inputs
+from .latents import read_latents, save_latents
 from .media.images import side_by_side
+from .media.sound import Sound
 from .media.write import WRITERS
+from .pose.film import draw_poses
+from .pose.keypoints import PoseSequence
+from .pose.keypoints_file import write_keypoints
 from .record import make_record, note_of, write_record
 from .run.pipeline import OVAnimateAnyonePipeline
+from .run.presets import resolve_sampling
+from .run.size import resolve_size
 from .run.turns import Interrupted
+from .run.windows import count_windows, plan_windows
 from .settings import AnimationSettings, Output
 
 logger = logging.getLogger(__name__)
@@ -48,9 +57,9 @@ def animate(
         Interrupted, FloatingPointError: see `OVAnimateAnyonePipeline.__call__`.
     """
     check_outputs(settings)
-    if settings.from_latents is not None:
-        read_latents(settings.from_latents, pipe.config.unet.in_channels)
-    inputs = inputs or read_inputs(pipe, settings)
+    if inputs is None:
+        check_run(pipe, settings)
+        inputs = read_inputs(pipe, settings)
     latents = make_latents(pipe, inputs, settings, callback_on_step_end)
     return write_outputs(pipe, inputs, latents, settings, rescue_dir)
 
@@ -65,6 +74,31 @@ def check_outputs(settings: AnimationSettings) -> None:
         check_output(settings.save_settings, [".json"])
 
 
+def check_run(pipe: OVAnimateAnyonePipeline, settings: AnimationSettings) -> None:
+    """Raises what a run with these settings would raise, before a film is searched for poses."""
+    if settings.from_latents is not None:
+        read_latents(settings.from_latents, pipe.config.unet.in_channels)
+    shape = check_files(settings)
+    resolve_size(
+        pipe.config,
+        pipe.generation_config,
+        shape or (settings.width or 8, settings.height or 8),
+        settings.width,
+        settings.height,
+    )
+    resolve_sampling(
+        settings.preset,
+        pipe.generation_config,
+        pipe.scheduler,
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+    )
+    longest = pipe.config.unet.motion_max_frames
+    check_context(settings.context_frames, settings.context_overlap, longest)
+    context = settings.context_frames, settings.context_overlap
+    plan_windows(settings.context_schedule, 1, *context, None)
+
+
 def make_latents(
     pipe: OVAnimateAnyonePipeline,
     inputs: Inputs,
@@ -77,6 +111,7 @@ def make_latents(
     if settings.from_latents is not None:
         return _kept_latents(pipe, inputs, settings.from_latents)
     assert inputs.reference is not None
+    tell_cost(pipe, inputs, settings)
     return pipe(
         inputs.reference,
         inputs.poses,
@@ -86,6 +121,9 @@ def make_latents(
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
         preset=settings.preset,
+        context_schedule=settings.context_schedule,
+        context_frames=settings.context_frames,
+        context_overlap=settings.context_overlap,
         generator=torch.Generator().manual_seed(settings.seed),
         output_type="latent",
         callback_on_step_end=callback_on_step_end,
@@ -105,6 +143,17 @@ def _kept_latents(pipe, inputs: Inputs, path: str) -> torch.Tensor:
             f" frames, to be shown beside the inputs, got {tuple(latents.shape[3:])} and {frames}"
         )
     return latents
+
+
+def tell_cost(pipe: OVAnimateAnyonePipeline, inputs: Inputs, settings: AnimationSettings) -> None:
+    """Say how often the large network will run: that is most of the time."""
+    steps = settings.num_inference_steps or pipe.generation_config.num_inference_steps
+    frames = settings.num_frames or len(inputs.poses)
+    context = settings.context_frames, settings.context_overlap
+    windows = count_windows(settings.context_schedule, frames, *context, steps)
+    if windows > steps:
+        text = "%d frames in windows of %d: %d windows in %d steps"
+        logger.info(text, frames, settings.context_frames, windows, steps)
 
 
 class Unsaved(OSError):
@@ -138,10 +187,37 @@ def write_outputs(
                 frames = frames if len(settings.outputs) == 1 else list(frames)
             write_output(output, inputs, frames, note)
     if problems:
-        kept = kept or rescue_latents(latents, rescue_dir or Path(settings.outputs[0].path).parent)
+        beside = rescue_dir or Path(settings.outputs[0].path).parent
+        kept = kept or rescue(partial(save_latents, latents), beside, "latents-{}.npy")
         hint = f"run it again with --from-latents {kept}, which takes no denoising"
         raise Unsaved(f"{'; '.join(problems)}; {hint if kept else 'nor could its latents'}")
     return [Path(output.path) for output in settings.outputs]
+
+
+def write_poses(
+    sequence: PoseSequence, video: Path | None, keypoints: Path | None, sound: Sound | None = None
+) -> list[Path]:
+    """Write poses as a pose video, as a file of keypoints, or both.
+
+    Raises:
+        Unsaved: a file could not be written; the message says where the poses are kept.
+    """
+    problems: list[str] = []
+    done: list[Path] = []
+    if keypoints is not None:
+        with _noting(str(keypoints), problems):
+            done.append(write_keypoints(sequence, keypoints))
+    kept = done[0] if done else None
+    if video is not None:
+        with _noting(str(video), problems):
+            write = WRITERS[Path(video).suffix.lower()]
+            done.append(write(draw_poses(sequence), video, sequence.fps, sound=sound))
+    if problems:
+        beside = Path(video or keypoints or ".").parent
+        kept = kept or rescue(partial(write_keypoints, sequence), beside, "poses-{}.json")
+        hint = f"run `pose --pose {kept}`, which looks at no film"
+        raise Unsaved(f"{'; '.join(problems)}; {hint if kept else 'nor could its keypoints'}")
+    return done
 
 
 def write_output(

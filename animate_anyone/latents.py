@@ -1,8 +1,5 @@
 """Denoised latents in a file: a video can be made from them again without denoising."""
 
-import logging
-import secrets
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +7,6 @@ import torch
 
 from .base.checks import check_finite
 from .base.files import replacing, require_file
-
-logger = logging.getLogger(__name__)
 
 
 def read_latents(path, channels: int) -> torch.Tensor:
@@ -26,7 +21,7 @@ def read_latents(path, channels: int) -> torch.Tensor:
     try:
         latents = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a readable .npy file of latents ({error})") from error
+        raise ValueError(f"{path} is not a readable .npy file of latents") from error
     shape = getattr(latents, "shape", ())
     if len(shape) != 5 or shape[:2] != (1, channels) or 0 in shape or latents.dtype != np.float32:
         raise ValueError(
@@ -42,16 +37,3 @@ def save_latents(latents: torch.Tensor, path) -> Path:
     with replacing(path) as partial, partial.open("wb") as file:
         np.save(file, latents.numpy())
     return Path(path)
-
-
-def rescue_latents(latents: torch.Tensor, beside: Path) -> Path | None:
-    """Latents in a new file: beside the output, in the working folder or among temporary files,
-    where there is room; None where there is none.
-    """
-    for folder in (beside, Path.cwd(), Path(tempfile.gettempdir())):
-        path = folder.absolute() / f"latents-{secrets.token_hex(4)}.npy"
-        try:
-            return save_latents(latents, path)
-        except OSError:
-            logger.debug("%s cannot be written", path, exc_info=True)
-    return None

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .base.layout import ALIGNMENTS, DETECTORS
+from .base.layout import ALIGNMENTS, DETECTORS, SCHEDULES
 
 
 def add_download(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,8 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="OUT.mp4",
-        help="what to write: .mp4, .webm, .gif, or without an ending a folder of PNG files",
+        help="what to write: .mp4, .webm, .gif, .png for one frame, or without an ending a folder"
+        " of PNG files",
     )
     add("--width", type=int, help="pixels, a multiple of 8 (default: see --height)")
     add(
@@ -132,6 +133,7 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
     _add_excerpt(add)
     _add_fit(add)
     _add_sampling(add)
+    _add_windows(add)
     _add_device(add)
     add(
         "--precision",
@@ -176,6 +178,17 @@ def _add_sampling(add) -> None:
         " halves the time (default: as the model recommends, 3.5 for the published weights)",
     )
     add("--seed", type=int, help="same seed, same video (default: 0)")
+
+
+def _add_windows(add) -> None:
+    add(
+        "--schedule",
+        choices=SCHEDULES,
+        help="how windows of frames cover a long video: loop for one that is to loop, uniform as"
+        " the original does (default: open, with a beginning and an end)",
+    )
+    add("--context-frames", type=int, metavar="N", help="frames of a window (default: 24)")
+    add("--context-overlap", type=int, metavar="N", help="frames that two share (default: 4)")
 
 
 def _add_device(add) -> None:

@@ -12,6 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from . import guard
+from .base.layout import SCHEDULES
 from .choices import ALIGNMENTS_SHOWN, FILES, FORMATS, SHAPES, SIDES, Outputs, Settings
 from .handlers import begin, find, generate, show_inputs, switch
 from .run.pipeline import OVAnimateAnyonePipeline
@@ -119,8 +120,9 @@ def _inputs(pipe, offered: list[str]):
         start = gr.Number(0, label="Begin at second", minimum=0, min_width=80)
         fps = gr.Number(None, label="Frames per second (empty: as the video)", min_width=120)
         formats = gr.CheckboxGroup(list(FORMATS), label="Also write, besides mp4 and GIF")
+        schedule = gr.Radio(SCHEDULES, value="open", label="The video (loop: it is to loop)")
     first = reference, pose, shape, longer, fit, length, unit, steps, guidance, seed
-    chosen = Settings(*first, alignment, start, fps, formats)
+    chosen = Settings(*first, alignment, start, fps, formats, schedule)
     return chosen, seen, (dice, search)
 
 
@@ -135,13 +137,14 @@ def _results():
     with gr.Tabs() as tabs:
         with gr.Tab("Result"):
             result = gr.Video(label="Result", show_label=False, **player)
+            picture = gr.Image(label="Result", show_label=False, visible=False, height=400)
         with gr.Tab("Side by side"):
             panels = gr.Video(label="Side by side", show_label=False, **player)
         with gr.Tab("Downloads"):
             files = gr.File(label="Downloads", file_count="multiple", interactive=False)
         with gr.Tab("Settings"):
             used = gr.JSON(label="Settings", show_label=False)
-    return (start, cancel, tabs), Outputs(status, preview, result, panels, files, used)
+    return (start, cancel, tabs), Outputs(status, preview, result, panels, files, used, picture)
 
 
 def _connect(pipe, files: guard.Files, chosen: Settings, seen, aids, buttons, shown: Outputs):

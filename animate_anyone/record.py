@@ -49,13 +49,13 @@ def note_of(record: dict) -> str:
 
 def write_record(record: dict, path) -> Path:
     """The file of settings, see the module's docstring."""
-    folder = Path(path).resolve().parent
+    folder = os.path.dirname(os.path.realpath(path))
 
     def relative(name: str) -> str:
         try:
-            return Path(os.path.relpath(Path(name).resolve(), folder)).as_posix()
+            return Path(os.path.relpath(os.path.realpath(name), folder)).as_posix()
         except ValueError:  # on another drive
-            return str(Path(name).resolve())
+            return os.path.realpath(name)
 
     write_json(Path(path), record | {"settings": _renamed(record["settings"], relative)})
     return Path(path)

@@ -3,12 +3,14 @@ notebook.
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from .base.checks import check_choice, check_count, check_type
 from .base.excerpt import Excerpt
-from .base.layout import ALIGNMENTS, DETECTORS
+from .base.layout import ALIGNMENTS, CONTEXT_FRAMES, CONTEXT_OVERLAP, DETECTORS, SCHEDULES
+
+MOST_FRAMES = 10**7  # four days at 30 a second
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,26 @@ class PoseSettings:
         for name in ("person", "num_frames"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
-        used = self.alignment not in (None, "off") or self.person or self.reference_keypoints
-        if self.pose is not None and not self.holds_keypoints and used:
+        if self.num_frames is not None and self.num_frames > MOST_FRAMES:
+            raise ValueError(f"num_frames must be at most {MOST_FRAMES}, got {self.num_frames}")
+        self._refuse_unused()
+
+    def _refuse_unused(self) -> None:
+        """Raises ValueError where something was given that nothing would use."""
+        fitted = self.alignment not in (None, "off")
+        found = fitted or self.person or self.reference_keypoints
+        if found and self.pose is not None and not self.holds_keypoints:
             raise ValueError(
                 "alignment, person and reference_keypoints need a film or a .json of keypoints, got"
                 f" the pose video {self.pose}"
+            )
+        if self.detector is not None and self.video is None and not fitted:
+            raise ValueError("detector needs a film, or a reference to fit to, got neither")
+        if self.reference_keypoints is not None and self.alignment_used == "off":
+            raise ValueError(
+                "reference_keypoints need a reference that poses are fitted to, got none"
+                if self.reference is None
+                else "reference_keypoints need an alignment other than off, got off"
             )
 
     @property
@@ -116,6 +133,8 @@ class AnimationSettings(PoseSettings):
     save_latents         .npy to keep the denoised latents in, (1, c, f, h, w)
     from_latents         .npy of latents to make the video from, instead of denoising
     save_settings        .json to keep all of these in, see `record.py`
+    context_schedule, context_frames, context_overlap
+                         windows of a long video, see `context_schedule`
 
     Raises:
         ValueError, TypeError: a value is out of range.
@@ -132,11 +151,17 @@ class AnimationSettings(PoseSettings):
     save_latents: str | None = None
     from_latents: str | None = None
     save_settings: str | None = None
+    context_schedule: str = "open"
+    context_frames: int = CONTEXT_FRAMES
+    context_overlap: int = CONTEXT_OVERLAP
 
     def __post_init__(self):
         super().__post_init__()
         self._check_pictures()
         check_choice("fit", self.fit, ("crop", "pad"))
+        check_choice("context_schedule", self.context_schedule, SCHEDULES)
+        check_count("context_frames", self.context_frames)
+        check_type("context_overlap", self.context_overlap, int)
         check_type("seed", self.seed, int)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
@@ -151,6 +176,12 @@ class AnimationSettings(PoseSettings):
         if self.shows_inputs and (self.reference is None or self.driver is None):
             raise ValueError(
                 "reference and poses must be given to be shown beside the result, got latents alone"
+            )
+        pictures = [output.path for output in self.outputs if output.path.endswith(".png")]
+        if pictures and self.num_frames != 1 and self.from_latents is None:
+            raise ValueError(
+                f"num_frames (--frames) must be 1 for the picture {pictures[0]}, got"
+                f" {self.num_frames or 'all'}"
             )
         if self.driver is None and self.fps is None:
             raise ValueError("fps must be given where there is neither a film nor poses, got none")
@@ -195,11 +226,12 @@ class AnimationSettings(PoseSettings):
 
 def check_apart(inputs: list[str | None], outputs: list[str]) -> None:
     """Raises ValueError where an output would overwrite an input or another output."""
-    taken = {Path(path).resolve() for path in inputs if path is not None}
-    written: set[Path] = set()
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
+    written: set[str] = set()
     for path in outputs:
-        if Path(path).resolve() in taken:
+        place = os.path.realpath(path)
+        if place in taken:
             raise ValueError(f"output would overwrite the input {path}")
-        if Path(path).resolve() in written:
+        if place in written:
             raise ValueError(f"outputs must be different files, got {path} twice")
-        written.add(Path(path).resolve())
+        written.add(place)

@@ -63,11 +63,11 @@ class PlainPipeline(OVAnimateAnyonePipeline):
 
     plain: OVPart
 
-    def prepare(self, reference_image, pose_images, size, *, keep_deep_features=False):
+    def prepare(self, reference_image, pose_images, size, fit="crop", *, keep_deep_features=False):
         """See `OVAnimateAnyonePipeline.prepare`; the unconditional half is asked for second."""
         embedding = self.encode_image(reference_image)
-        features = self.reference_features(reference_image, embedding, *size)
-        pose_features = self.pose_features(pose_images, *size)
+        features = self.reference_features(reference_image, embedding, *size, fit)
+        pose_features = self.pose_features(pose_images, *size, fit)
         embeddings = np.concatenate([np.zeros_like(embedding), embedding])
         unconditional = None
 

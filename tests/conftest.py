@@ -117,6 +117,7 @@ def run_case(pipe, name: str, **changes) -> tuple[np.ndarray, np.ndarray]:
         "pose_images": poses,
         "width": settings["width"],
         "height": settings["height"],
+        "fit": "stretch",
         "num_frames": settings["video_length"],
         "num_inference_steps": settings["num_inference_steps"],
         "guidance_scale": settings["guidance_scale"],

@@ -85,6 +85,7 @@ def settings(pose_video) -> dict:
         "start": 0,
         "fps": None,
         "formats": ["webm", "PNG files"],
+        "schedule": "open",
     }
 
 
@@ -112,7 +113,7 @@ def wait_until(condition, seconds: float = 30) -> None:
 
 def test_whole_run(client, pipe, settings, pose_video):
     """The frames are exactly what the pipeline makes of the same settings, as PNG and GIF show."""
-    _, _, result, comparison, files, used = client.predict(**settings, api_name="/generate")
+    _, _, result, comparison, files, used, _ = client.predict(**settings, api_name="/generate")
     poses = [fit_image(pose, 64, 64) for pose in read_video(pose_video, 4).frames]
     frames = pipe(
         fit_image(load_image(REFERENCE), 64, 64),
@@ -297,14 +298,26 @@ def test_bad_input_is_told(client, settings, calls, cache, tmp_path, capfd, chan
 
 
 def test_longer_than_the_video(client, settings):
-    *_, used = client.predict(**settings | {"length": 1, "unit": "seconds"}, api_name="/generate")
+    *_, used, _ = client.predict(
+        **settings | {"length": 1, "unit": "seconds"}, api_name="/generate"
+    )
     assert used["num_frames"] == 10
+
+
+def test_a_single_frame_is_a_picture(client, settings):
+    """It is shown as one, and can be fetched as PNG."""
+    answer = client.predict(**settings | {"length": 1, "formats": []}, api_name="/generate")
+    _, _, _, _, files, used, picture = answer
+    assert used["num_frames"] == 1
+    assert files["value"][-1].endswith("reference-walk-7.png")
+    assert Image.open(files["value"][-1]).size == (64, 64)
+    assert picture["visible"] is True
 
 
 def test_numbers_may_come_as_text(client, settings):
     """As from scripts: they are taken for what they are."""
     texts = {"longer_side": "64", "length": 4.0, "num_inference_steps": "3", "seed": "7"}
-    used = client.predict(**settings | texts, api_name="/generate")[-1]
+    used = client.predict(**settings | texts, api_name="/generate")[-2]
     assert {name: used[name] for name in texts} == {
         "longer_side": 64,
         "length": 4,

@@ -25,7 +25,7 @@ from conftest import TOY, load_case
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
 REFERENCE = TOY / "short" / "reference.png"
-REST = [1, "frames", 1, 1.0, 0, "automatic", 0, None, []]  # from `length` to `formats`
+REST = [1, "frames", 1, 1.0, 0, "automatic", 0, None, [], "open"]  # from `length` to `formats`
 
 
 @pytest.fixture(scope="module")

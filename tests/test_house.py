@@ -28,7 +28,7 @@ ALLOWED = {
     "latents": {"base"},
     "record": {"base", "settings"},
     "inputs": {"base", "media", "run", "pose", "settings", "latents"},
-    "jobs": {"base", "media", "run", "inputs", "settings", "latents", "record"},
+    "jobs": {"base", "media", "run", "pose", "inputs", "settings", "latents", "record"},
     "__init__": set(),
     **{
         face: FACES | INNER - {"networks"} | {"calibrate", "jobs", "inputs", "record", "settings"}

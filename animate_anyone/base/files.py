@@ -7,12 +7,16 @@ finish wins. What a killed run leaves behind ends in `.partial`, and nothing rea
 import errno
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -96,10 +100,31 @@ def _check_place(path: Path, folder: bool) -> None:
     """Raises ValueError where something else lies already."""
     if not folder and path.is_dir():
         raise ValueError(f"output must be a file, {path} is a folder")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(f"output must be a file, {path} is a device or a pipe")
     if folder and path.exists() and not path.is_dir():
         raise ValueError(f"output must be a folder or end in .mp4, {path} is a file without ending")
     if folder and path.is_dir() and any(path.iterdir()):
         raise ValueError(f"output folder {path} must be new or empty, it holds files")
+
+
+def rescue(write: Callable[[Path], object], beside, name: str) -> Path | None:
+    """What was computed in a new file, where there is room: beside another one, in the working
+    folder or among temporary files; None where there is none.
+
+    Args:
+        write: writes to a path.
+        beside: folder that comes first.
+        name: of the file, with {} for what makes it new.
+    """
+    for folder in (Path(beside), Path.cwd(), Path(tempfile.gettempdir())):
+        path = folder.absolute() / name.format(secrets.token_hex(4))
+        try:
+            write(path)
+            return path
+        except OSError:
+            logger.debug("%s cannot be written", path, exc_info=True)
+    return None
 
 
 def require_file(path) -> None:

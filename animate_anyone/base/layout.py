@@ -32,3 +32,10 @@ DEEP_FEATURES = "deep_features"
 # What finds poses, the first that is there by default; how poses are fitted to a character.
 DETECTORS = "dwpose", "blazepose"
 ALIGNMENTS = "off", "global", "limbs"
+
+# How windows of frames cover a long video, and Moore-AnimateAnyone's lengths.
+SCHEDULES = "open", "loop", "uniform"
+CONTEXT_FRAMES, CONTEXT_OVERLAP = 24, 4
+
+# How pictures of another shape become those of a video.
+FITS = "crop", "pad", "stretch"

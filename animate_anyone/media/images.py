@@ -89,13 +89,16 @@ def resize(image: Image.Image, size: tuple[int, int], resampling: Resampling) ->
 def fit_image(
     image: Image.Image, width: int, height: int, fit: str = "crop", background: str = "white"
 ) -> Image.Image:
-    """RGB copy of exactly this size, never stretched.
+    """RGB copy of exactly this size.
 
     Args:
-        fit: "crop" cuts what does not fit the aspect from both ends; "pad" adds bars.
+        fit: "crop" cuts what does not fit the aspect from both ends; "pad" adds bars; "stretch"
+            changes the aspect, as the reference implementation does.
         background: colour of the bars, and of what is transparent.
     """
     image = to_rgb(image, background)
+    if fit == "stretch":
+        return resize(image, (width, height), Resampling.LANCZOS)
     if fit == "crop":
         return ImageOps.fit(image, (width, height), Resampling.LANCZOS)
     return ImageOps.pad(image, (width, height), Resampling.LANCZOS, color=background)

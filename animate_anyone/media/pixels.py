@@ -8,12 +8,14 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from ..base.config import CLIP_MEAN, CLIP_STD
-from .images import resize, to_rgb
+from .images import fit_image, resize, to_rgb
 
 
-def picture_pixels(image: Image.Image, width: int, height: int, background="white") -> np.ndarray:
-    """What VAE and pose guider see: float32 (3, H, W) in [0, 1], Lanczos."""
-    image = resize(to_rgb(image, background), (width, height), Resampling.LANCZOS)
+def picture_pixels(
+    image: Image.Image, width: int, height: int, background: str = "white", fit: str = "crop"
+) -> np.ndarray:
+    """What VAE and pose guider see: float32 (3, H, W) in [0, 1], Lanczos; see `fit_image`."""
+    image = fit_image(image, width, height, fit, background)
     return (np.asarray(image, np.float32) / 255).transpose(2, 0, 1)
 
 

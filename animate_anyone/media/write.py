@@ -175,13 +175,20 @@ def write_frames(
     note: str | None = None,
 ) -> Path:
     """Write a new folder of PNG files, 00001.png and so on, without loss and without sound; a path
-    that ends in .zip becomes one file that holds them.
+    that ends in .zip becomes one file that holds them, one in .png holds a single frame.
 
     Args, Raises: see `write_video`; a folder's path has no ending, and nothing lies there but an
-        empty folder.
+        empty folder. ValueError: several frames for one .png.
     """
-    path = check_output(path, ["", ".zip"])
+    path = check_output(path, ["", ".zip", ".png"])
     pictures = _as_png(_checked(frames, fps)[1], note)
+    if path.suffix.lower() == ".png":
+        _, content = next(pictures)
+        if next(pictures, None) is not None:
+            raise ValueError(f"{path} holds one frame, got more: --frames 1 makes one")
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+        return path
     if path.suffix:
         with replacing(path) as partial, ZipFile(partial, "w") as archive:
             for name, content in pictures:
@@ -210,6 +217,7 @@ WRITERS = {
     ".webm": write_video,
     ".gif": write_gif,
     ".zip": write_frames,
+    ".png": write_frames,
     "": write_frames,
 }
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -16,7 +17,7 @@ from ..media.timing import at_constant_rate
 from .detect import open_detector
 from .detector import PoseDetector
 from .draw import draw_pose
-from .keypoints import BODY_POINTS, Pose, PoseSequence, to_points
+from .keypoints import BODY_POINTS, MIN_SCORE, Pose, PoseSequence, to_points
 from .keypoints_file import read_keypoints
 from .looks import check_is_film
 from .track import follow_performer, prominence
@@ -24,6 +25,7 @@ from .track import follow_performer, prominence
 logger = logging.getLogger(__name__)
 
 SHORT_SIDE, LONGEST_SIDE = 512, 4096  # pixels of pose frames: the lines of a pose are made for it
+UNSURE = 0.7  # mean score
 SAME_SHAPE = 0.02  # of a picture and of the canvas that its keypoints are on
 
 
@@ -59,7 +61,21 @@ def find_poses(
         total = min(num_frames or film.num_frames, film.num_frames) or num_frames or 0
         people = detector.follow(islice(film.frames, num_frames))
         seen = watched(people, total, on_frame)
-        return performer_of(str(video), seen, film.size, film.fps, person)
+        sequence = performer_of(str(video), seen, film.size, film.fps, person)
+    warn_if_unsure(str(video), sequence)
+    return sequence
+
+
+def warn_if_unsure(name: str, sequence: PoseSequence) -> None:
+    """A detector that never saw people of this kind finds them all the same, somewhere: it is less
+    sure then. Measured as the mean score of body points: 0.94 and 0.84 where the kind is right,
+    0.59 for a real dancer through the eyes of a detector of drawn characters.
+    """
+    scores = np.concatenate([pose.body_score for pose in sequence.poses])
+    mean = float(scores[scores >= MIN_SCORE].mean())
+    if mean < UNSURE:
+        text = "%s: the poses are unsure (confidence %.2f of 1): look at them with `pose --output`;"
+        logger.warning(f"{text} another --detector may see more", name, mean)
 
 
 def opened(detector: PoseDetector | str | Path) -> PoseDetector:

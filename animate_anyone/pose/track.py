@@ -90,6 +90,20 @@ class Cast:
             self.performers.append(newcomer)
         self.num_frames += 1
 
+    def check_person(self, person: int | None) -> None:
+        """Raises ValueError where the first frame that shows anybody shows fewer people."""
+        if person is not None and self.performers and not 1 <= person <= len(self._first()):
+            raise ValueError(
+                f"person must be from 1 to {len(self._first())}, the number of people in frame"
+                f" {self.performers[0].frames[0]}, got {person}"
+            )
+
+    def _first(self) -> list[Performer]:
+        """Those of the first frame that shows anybody, from left to right."""
+        first = min(performer.frames[0] for performer in self.performers)
+        there = [performer for performer in self.performers if performer.frames[0] == first]
+        return sorted(there, key=lambda performer: np.nanmean(performer.poses[0].body[:, 0]))
+
     def choose(self, person: int | None = None) -> Performer:
         """The performer who is largest and surest, or the N-th from the left in the first frame
         that shows anybody; raises ValueError where there is none.
@@ -98,15 +112,8 @@ class Cast:
             raise ValueError(f"somebody must be seen, got nobody in {self.num_frames} frames")
         if person is None:
             return max(self.performers, key=lambda performer: performer.weight)
-        first = min(performer.frames[0] for performer in self.performers)
-        there = [performer for performer in self.performers if performer.frames[0] == first]
-        there.sort(key=lambda performer: np.nanmean(performer.poses[0].body[:, 0]))
-        if not 1 <= person <= len(there):
-            raise ValueError(
-                f"person must be from 1 to {len(there)}, the number of people in frame {first},"
-                f" got {person}"
-            )
-        return there[person - 1]
+        self.check_person(person)
+        return self._first()[person - 1]
 
 
 def follow_performer(
@@ -136,6 +143,7 @@ def follow_performer(
     cast = Cast(size, fps)
     for everybody in people:
         cast.see(everybody)
+        cast.check_person(person)
     performer = cast.choose(person)
     points = np.full((cast.num_frames, len(to_scores(performer.poses[0])), 2), np.nan)
     scores = np.ones(points.shape[:2])

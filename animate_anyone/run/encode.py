@@ -38,10 +38,10 @@ class Encoder:
         return self.run("image_encoder", pixel_values=pixels)["image_embeds"][:, None]
 
     def reference_features(
-        self, image: Image.Image, embedding: np.ndarray, width: int, height: int
+        self, image: Image.Image, embedding: np.ndarray, width: int, height: int, fit: str = "crop"
     ) -> dict[str, np.ndarray]:
         """What enters each self-attention of the reference UNet: {block name: (1, l, d)}."""
-        pixels = 2 * picture_pixels(image, width, height) - 1  # 3 H W
+        pixels = 2 * picture_pixels(image, width, height, fit=fit) - 1  # 3 H W
         latent = self.run("vae_encoder", image=pixels[None])["latent"]
         return self.run(
             "reference_unet",
@@ -50,7 +50,9 @@ class Encoder:
             encoder_hidden_states=embedding,
         )
 
-    def pose_features(self, images: Sequence[Image.Image], width: int, height: int) -> PoseFeatures:
+    def pose_features(
+        self, images: Sequence[Image.Image], width: int, height: int, fit: str = "crop"
+    ) -> PoseFeatures:
         """A function from frame indices to their pose features (1, d, f, h, w).
 
         The features of a short video are computed at once and kept. Those of a long one would take
@@ -58,28 +60,28 @@ class Encoder:
         turn, which takes a two-hundredth of the time of a full step.
         """
         if 4 * np.prod(self._shape(len(images), width, height)) > KEEP_BELOW_BYTES:
-            return self._features_by_window(images, width, height)
+            return self._features_by_window(images, width, height, fit)
         bar = tqdm(images, desc="Encoding poses", unit="frame")
-        features = self.poses(bar, width, height)
+        features = self.poses(bar, width, height, fit)
         whole = list(range(len(images)))
         return lambda frames: features if frames == whole else features[:, :, frames]
 
-    def _features_by_window(self, images, width: int, height: int) -> PoseFeatures:
+    def _features_by_window(self, images, width: int, height: int, fit: str) -> PoseFeatures:
         last = threading.local()  # both halves of guidance ask for the same window
 
         def of_window(frames):
             if getattr(last, "frames", None) != frames:
                 chosen = [images[index] for index in frames]
-                last.frames, last.features = frames, self.poses(chosen, width, height)
+                last.frames, last.features = frames, self.poses(chosen, width, height, fit)
             return last.features
 
         return of_window
 
-    def poses(self, images: Sequence[Image.Image], width: int, height: int) -> np.ndarray:
+    def poses(self, images: Sequence[Image.Image], width: int, height: int, fit: str) -> np.ndarray:
         """Pose features (1, d, f, h, w), one frame at a time: no frame needs another here."""
         features = np.empty(self._shape(len(images), width, height), np.float32)
         for index, image in enumerate(images):
-            pixels = picture_pixels(image, width, height, background="black")
+            pixels = picture_pixels(image, width, height, "black", fit)
             outputs = self.run("pose_guider", pose_images=pixels[None, :, None])  # 1 3 1 H W
             features[:, :, index] = outputs["pose_features"][:, :, 0]
         return features

@@ -13,9 +13,10 @@ from PIL import Image
 
 from ..base.checks import check_choice, check_context, check_frames, check_images, check_type
 from ..base.config import GenerationConfig, ModelConfig
-from ..base.layout import DEEP_FEATURES
+from ..base.layout import DEEP_FEATURES, FITS
 from ..base.manifest import read_manifest
 from ..base.verify import Verification
+from ..media.images import fit_image
 from ..runtime import OVPart, OVReplicas
 from .callbacks import watching
 from .decode import OUTPUT_TYPES, AnimateAnyoneOutput, Decoder
@@ -36,8 +37,7 @@ class OVAnimateAnyonePipeline:
     Create it with `from_pretrained`. `scheduler` may be replaced by any diffusers scheduler:
     `pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)`.
     `parts["last_layer"]` is the end of `parts["denoising_unet"]`, for steps that run it alone.
-    `generation_config` holds recommended steps, guidance and size; `num_timesteps` is that of the
-    last run.
+    `generation_config` holds recommended steps, guidance and size; `num_timesteps` those of a run.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class OVAnimateAnyonePipeline:
         *,
         width: int | None = None,
         height: int | None = None,
+        fit: str = "crop",
         num_frames: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -117,11 +118,13 @@ class OVAnimateAnyonePipeline:
         """Animate a character.
 
         Args:
-            reference_image: who is to move; any size and mode, resized to (width, height).
+            reference_image: who is to move; any size and mode.
             pose_images: pose maps, one per frame, as `animate_anyone.pose` draws them.
             width, height: of the result in pixels, multiples of 8. If one is None it follows from
                 the pose maps' aspect, if both are, it is the model's own size or that of the pose
                 maps, rounded to the nearest multiple.
+            fit: how pictures of another shape become (width, height), see `fit_image`: "crop",
+                "pad", or "stretch", as the reference implementation does it.
             num_frames: how many pose maps to use, from the first on; None for all.
             num_inference_steps: denoising steps; None: the preset's share of those that the model
                 recommends, 30 for the published weights.
@@ -140,19 +143,12 @@ class OVAnimateAnyonePipeline:
                 None: "flat" for "uniform", "ramp" for the others.
             noise_type: how noise goes on behind the first window, see `initial_noise`: "growing",
                 "shuffled" or "whole". None: "whole" for "uniform", "growing" for the others.
-            preset: "quality", "balanced" or "fast", see `presets.PRESETS`: decides about steps,
-                scheduler and guidance_interval where they are not given. None is "quality".
-            scheduler: a diffusers scheduler, which is copied; None: the preset's, or
-                `self.scheduler`.
-            guidance_interval: the share of the steps, from and up to, that guidance is used in;
-                the others take half the time. None: the preset's.
-            cache_interval: run the denoising UNet in every N-th step; in the others extend a line
-                through its last two outputs. The first two steps, the last one, and the first two
-                after guidance switches always run. None or 1: in every step.
-            deep_cache_interval: of the steps in which the denoising UNet runs, run all of it in
-                every N-th and its last layer alone in the others, on what came from below before.
-                That is kept: at the published size 4.6 MB per frame of 448×512, twice that with
-                guidance. For ten steps or more. None or 1: all of it in every step.
+            preset: "quality", "balanced" or "fast", see `presets.PRESETS`: decides about what
+                follows where it is not given. None is "quality".
+            scheduler: of diffusers, which is copied; None: the preset's, or `self.scheduler`.
+            guidance_interval, cache_interval, deep_cache_interval: steps that take less time, see
+                `Sampling`. At the published size `deep_cache_interval` keeps 4.6 MB per frame of
+                448×512, twice that with guidance.
             wait: while another thread uses the pipeline, True waits for its end, False raises.
 
         Raises:
@@ -168,6 +164,7 @@ class OVAnimateAnyonePipeline:
         check_images("reference_image", [reference_image])
         check_frames(num_frames, len(pose_images))
         check_choice("output_type", output_type, OUTPUT_TYPES)
+        check_choice("fit", fit, FITS)
         check_type("generator", generator, torch.Generator | None)
         check_type("callback_on_step_end", callback_on_step_end, Callable | None)
         check_type("wait", wait, bool)
@@ -191,7 +188,7 @@ class OVAnimateAnyonePipeline:
 
             # 2. Encode the reference, 3. encode the poses
             deep, poses = sampling.deep_cache_interval > 1, pose_images[:num_frames]
-            denoiser = self.prepare(reference_image, poses, size, keep_deep_features=deep)
+            denoiser = self.prepare(reference_image, poses, size, fit, keep_deep_features=deep)
             release_large(self.parts, "image_encoder", "vae_encoder", "reference_unet")
 
             # 4. Denoise what begins as noise, which is not kept
@@ -230,13 +227,14 @@ class OVAnimateAnyonePipeline:
         reference_image: Image.Image,
         pose_images: Sequence[Image.Image],
         size: tuple[int, int],
+        fit: str = "crop",
         *,
         keep_deep_features: bool = False,
     ) -> OVDenoiser:
         """Encode all that the denoising UNet is given in every step.
 
         Args:
-            reference_image, pose_images: see `__call__`.
+            reference_image, pose_images, fit: see `__call__`.
             size: (width, height) in pixels, multiples of 8.
             keep_deep_features: for steps that run the last layer alone.
 
@@ -244,9 +242,11 @@ class OVAnimateAnyonePipeline:
             A `denoise.Denoiser` for these frames.
         """
         with self._turns.whole():
+            if fit != "stretch":  # then the image encoder sees what the others see
+                reference_image = fit_image(reference_image, *size, fit)
             embedding = self.encode_image(reference_image)  # 1 1 e
-            features = self.reference_features(reference_image, embedding, *size)
-            poses = self.pose_features(pose_images, *size)
+            features = self.reference_features(reference_image, embedding, *size, fit)
+            poses = self.pose_features(pose_images, *size, fit)
         inputs = self.parts["last_layer"].inputs
         return OVDenoiser(self._run, inputs, embedding, features, poses, keep_deep_features)
 
@@ -255,15 +255,15 @@ class OVAnimateAnyonePipeline:
         with self._turns.whole():
             return self._encoder.embedding(image)
 
-    def reference_features(self, image, embedding, width, height) -> dict[str, np.ndarray]:
+    def reference_features(self, image, embedding, width, height, fit="crop") -> dict:
         """What enters each self-attention of the reference UNet: {block name: (1, l, d)}."""
         with self._turns.whole():
-            return self._encoder.reference_features(image, embedding, width, height)
+            return self._encoder.reference_features(image, embedding, width, height, fit)
 
-    def pose_features(self, pose_images, width, height) -> PoseFeatures:
+    def pose_features(self, pose_images, width, height, fit="crop") -> PoseFeatures:
         """A function from frame indices to their pose features (1, d, f, h, w)."""
         with self._turns.whole():
-            return self._encoder.pose_features(pose_images, width, height)
+            return self._encoder.pose_features(pose_images, width, height, fit)
 
     def prepare_latents(self, num_frames, width, height, generator, *noise) -> torch.Tensor:
         """Initial noise (1, c, f, h, w); `noise` as `initial_noise` takes it."""

@@ -12,10 +12,9 @@ from math import ceil
 import numpy as np
 
 from ..base.checks import check_choice, check_count, check_type
+from ..base.layout import CONTEXT_FRAMES, CONTEXT_OVERLAP, SCHEDULES
 
-SCHEDULES = ("open", "loop", "uniform")
 WEIGHTINGS = ("flat", "ramp", "triangular")
-CONTEXT_FRAMES, CONTEXT_OVERLAP = 24, 4  # Moore-AnimateAnyone, `pipeline_pose2vid_long.py`
 
 # Shorter clips fill a window of so many frames with repeats: networks that were trained on 24 are
 # reported to fail on 5 to 10. Not a single frame: a picture would take as many times longer.
