@@ -6,6 +6,7 @@ Public names are imported when they are asked for, and with them only the librar
 import importlib
 
 _PUBLIC = {
+    "base.excerpt": ("Excerpt",),
     "base.layout": ("PART_NAMES",),
     "calibrate": ("PipelineCalibration",),
     "convert.checkpoints": ("load_part",),
@@ -18,7 +19,8 @@ _PUBLIC = {
     "jobs": ("animate",),
     "media.images": ("fit_image", "load_image", "overlay", "side_by_side"),
     "media.read": ("Video", "read_video"),
-    "media.write": ("write_gif", "write_video"),
+    "media.sound": ("Sound", "find_sound"),
+    "media.write": ("write_frames", "write_gif", "write_video"),
     "page": ("make_demo",),
     "pose.align": ("align_poses",),
     "pose.detect": ("open_detector",),
