@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from animate_anyone.pose.film import read_poses
 from animate_anyone.pose.keypoints import PoseSequence
 from animate_anyone.pose.keypoints_file import read_keypoints, write_keypoints
 from demo_model.drawing.character import random_character
@@ -87,6 +88,42 @@ def test_files_of_other_tools(tmp_path):
     np.testing.assert_allclose(file.people[0][0].body[0], (0.25, 0.5))
 
 
+def test_a_mark_of_windows_editors(tmp_path):
+    path = tmp_path / "marked.json"
+    path.write_text(json.dumps([frame(person())]), encoding="utf-8-sig")
+    assert len(read_keypoints(path).people) == 1
+
+
+def test_nothing_is_lost_on_the_way_through(tmp_path):
+    """Points that are hardly sure, alone and for long, and one that lies a canvas outside."""
+    body = np.array([[10 + 3 * point, 40, 1] for point in range(18)], float)
+    body[5:7, 2], body[9, 0] = 0.2, -100
+    unsure = body.copy()
+    unsure[12, 2] = 0.1
+    hand = [[30, 40, 0.25]] * 21
+    bodies = [body, unsure, body]
+    frames = [
+        frame(
+            person(
+                pose_keypoints_2d=b.ravel().tolist(), hand_left_keypoints_2d=np.ravel(hand).tolist()
+            ),
+            width=100,
+            height=80,
+        )
+        for b in bodies
+    ]
+    sequence = read_poses(write(tmp_path / "in.json", frames))
+    people = [f["people"][0] for f in frames_of(write_keypoints(sequence, tmp_path / "out.json"))]
+    for given, found in zip(bodies, people, strict=True):
+        np.testing.assert_allclose(found["pose_keypoints_2d"], given.ravel(), atol=1e-3)
+        np.testing.assert_allclose(found["hand_left_keypoints_2d"], np.ravel(hand), atol=1e-3)
+
+
+def test_a_rate_that_only_some_frames_tell(tmp_path):
+    frames = [frame(person()), frame(person(), fps="24/1"), frame(person(), fps=24.0)]
+    assert read_keypoints(write(tmp_path / "poses.json", frames)).fps == 24
+
+
 BAD = {
     "": "not valid JSON",
     "[": "not valid JSON",
@@ -98,18 +135,35 @@ BAD = {
     json.dumps([frame(width=0)]): "canvas_width must be whole pixels",
     json.dumps([frame(width=64.5)]): "canvas_width must be whole pixels",
     json.dumps([frame(height=True)]): "canvas_height must be whole pixels",
-    json.dumps([frame(), frame(width=65)]): "all frames must have one canvas",
+    json.dumps([frame(), frame(width=65)]): "must have one canvas, got 64x48 and 65x48$",
+    json.dumps([frame(width=side) for side in range(1, 3000)]): "got 1x48 and 2x48$",
+    json.dumps([frame(width="9" * 100_000)]): "canvas_width must be whole pixels",
+    json.dumps([frame(width=int("9" * 4000))]): "canvas_width must be whole pixels",
+    "["
+    + json.dumps(frame(width="x")).replace('"x"', "[" * 500 + "]" * 500)
+    + "]": "got a list of 1",
     json.dumps([frame(1)]): "a person must be an object",
     json.dumps([frame() | {"people": {}}]): "people must be a list",
     json.dumps([frame(person(pose_keypoints_2d=[1, 2, 1] * 25))]): "must be 54 numbers, got a list",
     json.dumps([frame(person(face_keypoints_2d=[1] * 7))]): "must be 204 or 210 numbers",
     json.dumps([frame(person(hand_left_keypoints_2d="x"))]): "must be 63 numbers, got str",
-    json.dumps([frame(person(pose_keypoints_2d=["a"] * 54))]): "must be finite numbers",
-    json.dumps([frame(person(pose_keypoints_2d=[float("nan")] * 54))]): "must be finite numbers",
+    json.dumps([frame(person(pose_keypoints_2d=""))]): "must be 54 numbers, got str",
+    json.dumps([frame(person(pose_keypoints_2d=0))]): "must be 54 numbers, got int",
+    json.dumps([frame(person(pose_keypoints_2d=False))]): "must be 54 numbers, got bool",
+    json.dumps([frame(person(pose_keypoints_2d={}))]): "must be 54 numbers, got dict",
+    json.dumps([frame(person(pose_keypoints_2d=["a"] * 54))]): "must be finite numbers.* got 'a'$",
+    json.dumps([frame(person(pose_keypoints_2d=[float("nan")] * 54))]): "finite numbers.* got nan$",
+    json.dumps([frame(person(pose_keypoints_2d=[9, 9, True] * 18))]): "finite numbers.* got True$",
+    json.dumps([frame(person(pose_keypoints_2d=[1e12, 9, 1] * 18))]): "9 digits, got 10000",
     json.dumps([frame(person(pose_keypoints_2d=[1e7, 1, 1] * 18))]): "points must lie near",
     json.dumps([frame(person(), fps=0)]): "fps must be a number above 0",
     json.dumps([frame(person(), fps="fast")]): "fps must be a number above 0",
     json.dumps([frame(person(), fps=None)]): "fps must be a number above 0",
+    json.dumps([frame(person(), fps=True)]): "fps must be a number above 0.* got True$",
+    json.dumps([frame(person(), fps="1e99999999")]): "at most 1000, got '1e99999999'$",
+    json.dumps([frame(person(), fps="1/" + "9" * 100_000)]): "fps must be a number above 0",
+    json.dumps([frame(person(), fps=25), frame(person(), fps=30)]): "one fps, got 25 and 30$",
+    json.dumps([frame(person(), fps=25), frame(person(), fps=None)]): "fps must be a number above",
 }
 
 
@@ -121,6 +175,7 @@ def test_broken_files(tmp_path, text):
         read_keypoints(path)
     assert "bad.json" in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value).replace(str(path), "")) < 200
 
 
 def test_no_file(tmp_path):

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from animate_anyone.pose.align import LIMITS, align_poses, measure
-from animate_anyone.pose.keypoints import HIPS, Pose, PoseSequence, from_points, to_points
+from animate_anyone.pose.keypoints import (
+    EARS,
+    HIPS,
+    SHOULDERS,
+    Pose,
+    PoseSequence,
+    from_points,
+    to_points,
+)
 from benchmarks.fit import SIDE, Case, cases
 
 LEGS = [9, 10, 12, 13]
@@ -132,6 +140,51 @@ def test_nothing_in_common():
     nobody[0] = 1, 1
     with pytest.raises(ValueError, match=r"same part of a body.*--align off"):
         measure(nobody[None], nobody)
+
+
+def test_what_shows_only_ears_is_placed_by_them(some_cases, caplog):
+    caplog.set_level("INFO")
+    case = some_cases[0]
+    film = np.full_like(case.film, np.nan)
+    film[:, EARS] = case.film[:, EARS]
+    moved = fitted(case, None, film)
+    middle = moved[:, EARS].mean(axis=(0, 1))
+    np.testing.assert_allclose(middle[0], case.reference[EARS, 0].mean(), atol=1)
+    assert "fit to the reference: global" in caplog.text
+
+
+def test_nothing_is_said_of_a_fit_that_is_impossible(some_cases, caplog):
+    """The film shows one forearm, the reference the other."""
+    caplog.set_level("INFO")
+    case = some_cases[0]
+    film, reference = np.full_like(case.film, np.nan), np.full_like(case.reference, np.nan)
+    film[:, [3, 4]], reference[[6, 7]] = case.film[:, [3, 4]], case.reference[[6, 7]]
+    with pytest.raises(ValueError, match="same part of a body"):
+        fitted(case, None, film, reference)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("alignment", ["global", "limbs"])
+@pytest.mark.parametrize("where", ["film", "reference"])
+def test_a_body_that_is_nearly_a_point(some_cases, alignment, where):
+    """Eyes and ears are where they were."""
+    film, reference = some_cases[0].film.copy(), some_cases[0].reference.copy()
+    points = film if where == "film" else reference
+    points[..., :14, :] = points[..., :14, :] * 1e-10 + 256
+    with pytest.raises(ValueError, match=rf"{where} must have lengths of at least 0\.26 pixels"):
+        fitted(some_cases[0], alignment, film, reference)
+
+
+def test_who_always_stands_side_on_has_no_width(some_cases):
+    """Widths of nearly nothing tell no ratio."""
+    case = some_cases[0]
+    film = case.film.copy()
+    for points in (SHOULDERS, HIPS):
+        film[:, points] = film[:, points].mean(axis=1, keepdims=True)
+    film[:, [1]] = film[:, SHOULDERS[:1]]
+    film[:, SHOULDERS[0]] += 1e-7
+    film[:, LEGS] = np.nan
+    assert np.nanmax(np.abs(fitted(case, "limbs", film))) < 2000
 
 
 def test_an_unknown_alignment():

@@ -73,6 +73,25 @@ def test_face_is_drawn_over_hands_over_body():
     assert draw_pose(pose, 64, 64)[32, 32].tolist() == list(WHITE)
 
 
+@pytest.mark.parametrize("far", [1e4, 1e7, 1e15, 1e308, np.inf])
+@pytest.mark.filterwarnings("error")
+def test_points_far_outside(far):
+    """What is near is drawn, and nothing overflows."""
+    pose = golden_pose()
+    for points in (pose.body, pose.hands[0], pose.hands[1], pose.face):
+        points[::2] = far
+        points[1::4] = -far
+    pose.body[15] = 0.5
+    assert draw_pose(pose, 512, 768)[384, 256].any()
+
+
+def test_hands_and_faces_that_are_not_trusted_are_not_drawn():
+    pose = missing_pose()
+    pose.hands[0], pose.face[:] = 0.5, 0.5
+    pose.hands_score[0], pose.face_score[:] = 0.29, 0.29
+    assert not draw_pose(pose, 64, 64).any()
+
+
 def test_pose_is_left_as_it_was():
     pose, twin = golden_pose(4), golden_pose(4)
     draw_pose(pose, 512, 512)

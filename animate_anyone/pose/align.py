@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 # are a little wrong looks long as often as short.
 PERCENTILE = 75
 LEAST_SHARE = 0.1  # of the frames must show a length
+LEAST_LENGTH = 1 / 2000  # of the longer side of the picture: ratios of shorter ones tell nothing
 LIMITS = 0.6, 1.6  # of a length's ratio, as a share of that of the whole body
 GROUND_PERCENTILE = 90  # of the lower ankle's height: most frames are no jump
 NOTHING_SHARED = (
@@ -115,7 +116,8 @@ def align_poses(
         Poses as fractions of the reference picture; with "off" the same poses as before.
 
     Raises:
-        ValueError: an unknown alignment, or no length that both bodies show.
+        ValueError: an unknown alignment, no length that both bodies show, or a body that is nearly
+            a point.
     """
     if alignment not in (None, *ALIGNMENTS):
         raise ValueError(f"alignment must be one of {ALIGNMENTS}, got {alignment!r}")
@@ -123,11 +125,13 @@ def align_poses(
         return sequence
     film = np.stack([to_points(pose, sequence.size) for pose in sequence.poses])
     own = to_points(reference, reference_size)
-    fit = measure(film, own, alignment)
+    least = LEAST_LENGTH * max(sequence.size), LEAST_LENGTH * max(reference_size)
+    fit = measure(film, own, alignment, least)
+    fitted = fitted_points(film, own, fit)
     logger.info("fit to the reference: %s", fit)
     poses = [
         from_points(points, to_scores(pose), reference_size)
-        for points, pose in zip(fitted_points(film, own, fit), sequence.poses)
+        for points, pose in zip(fitted, sequence.poses)
     ]
     return PoseSequence(poses, *reference_size, sequence.fps, sequence.unseen)
 
@@ -140,10 +144,18 @@ def fitted_points(film: np.ndarray, reference: np.ndarray, fit: Fit) -> np.ndarr
     return fitted
 
 
-def measure(film: np.ndarray, reference: np.ndarray, alignment: str | None = None) -> Fit:
-    """The fit of a film's points to a reference's (128, 2); see `align_poses`."""
+def measure(
+    film: np.ndarray,
+    reference: np.ndarray,
+    alignment: str | None = None,
+    least: tuple[float, float] = (0.0, 0.0),
+) -> Fit:
+    """The fit of a film's points to a reference's (128, 2); see `align_poses`. Shorter lengths than
+    the least ones in the film and in the reference count as not seen.
+    """
     lengths = {name: film_length(sides) for name, sides in lengths_of(film).items()}
     own = {name: np.fmax.reduce(sides)[0] for name, sides in lengths_of(reference[None]).items()}
+    lengths, own = long_enough(lengths, least[0], "film"), long_enough(own, least[1], "reference")
     ratios = {name: own[name] / lengths[name] for name in LENGTHS if lengths[name] > 0}
     ratios = {name: ratio for name, ratio in ratios.items() if ratio > 0}
     scale = whole_scale(ratios, lengths, own)
@@ -175,6 +187,19 @@ def film_length(sides: np.ndarray) -> float:
     if seen.shape[1] < max(1, LEAST_SHARE * sides.shape[1]):
         return np.nan
     return float(np.percentile(np.nanmean(seen, axis=0), PERCENTILE))
+
+
+def long_enough(lengths: Mapping[str, float], least: float, where: str) -> dict[str, float]:
+    """The lengths, NaN where they are too short (of somebody side-on, some are); raises ValueError
+    where most are.
+    """
+    seen = [length for length in lengths.values() if np.isfinite(length)]
+    if seen and np.median(seen) < least:
+        raise ValueError(
+            f"the body in the {where} must have lengths of at least {least:.2g} pixels to be"
+            f" fitted, got {np.median(seen):.2g} for most: use --align off"
+        )
+    return {name: length if length >= least else np.nan for name, length in lengths.items()}
 
 
 def whole_scale(ratios: Mapping, lengths: Mapping, own: Mapping) -> float:
@@ -248,7 +273,7 @@ def placed(built: np.ndarray, film: np.ndarray, reference: np.ndarray, fit: Fit)
 
 def shared_anchor(film: np.ndarray, reference: np.ndarray):
     """A point that both show, the neck if they do; raises ValueError where there is none."""
-    for place in (NECK, NOSE, HIPS, *SHOULDERS, *HIPS, *KNEES, *ANKLES):
+    for place in (NECK, NOSE, HIPS, *SHOULDERS, *HIPS, *KNEES, *ANKLES, *ELBOWS, *WRISTS, EARS):
         if np.isfinite([*at(film, place)[0], *at(reference, place)]).all():
             return place
     raise ValueError(NOTHING_SHARED)

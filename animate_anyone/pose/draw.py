@@ -14,6 +14,7 @@ import numpy as np
 
 from .keypoints import HAND_POINTS, MIN_SCORE, MISSING, Pose
 
+FARTHEST = 1_000_000  # pixels from the corner; OpenCV's whole numbers end not far beyond
 LIMB_HALF_WIDTH, JOINT_RADIUS, FINGER_WIDTH, FACE_RADIUS = 4, 4, 2, 3  # pixels, at any canvas size
 LIMB_BRIGHTNESS = 0.6  # dims the limbs so that the joints drawn over them stand out
 DIMMED = (LIMB_BRIGHTNESS * np.arange(256)).astype(np.uint8)  # a table is faster than products
@@ -47,24 +48,26 @@ def draw_pose(pose: Pose, width: int, height: int) -> np.ndarray:
 
     Returns a (height, width, 3) uint8 RGB picture. Line widths are fixed in pixels, so draw at the
     size of the guider's training data (short side about 512) and resize the picture afterwards.
+    Points that are not trusted or lie very far outside are not drawn.
     Source: `draw_bodypose`, `draw_handpose` and `draw_facepose` of DWPose.
     """
     size = width, height
     canvas = np.zeros((height, width, 3), np.uint8)
-    draw_body(canvas, visible_body(pose) * size)
-    for hand in pose.hands:
-        draw_hand(canvas, pixels(hand, size))
-    draw_face(canvas, pixels(pose.face, size))
+    draw_body(canvas, places(pose.body, np.asarray(pose.body_score) > MIN_SCORE, size))
+    for hand, score in zip(pose.hands, pose.hands_score):
+        draw_hand(canvas, pixels(places(hand, np.asarray(score) >= MIN_SCORE, size)))
+    draw_face(canvas, pixels(places(pose.face, np.asarray(pose.face_score) >= MIN_SCORE, size)))
     return canvas
 
 
-def visible_body(pose: Pose) -> np.ndarray:
-    """The body points (18, 2) of a pose, NaN where they are missing or not trusted."""
-    body = np.array(pose.body, np.float64)
-    score = np.asarray(pose.body_score, np.float64)
-    missing = (body == MISSING).any(axis=1) | ~(score > MIN_SCORE)
-    body[missing] = np.nan
-    return body
+def places(points: np.ndarray, trusted: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Points (n, 2) in pixels, NaN where they are missing, not trusted (n,) or very far away."""
+    points = np.asarray(points, np.float64)
+    with np.errstate(over="ignore"):
+        there = points * size
+    near = (np.abs(there) <= FARTHEST).all(axis=1)
+    missing = (points == MISSING).any(axis=1)
+    return np.where((trusted & near & ~missing)[:, None], there, np.nan)
 
 
 def draw_body(canvas: np.ndarray, points: np.ndarray) -> None:
@@ -109,13 +112,13 @@ def draw_dot(canvas: np.ndarray, point: tuple[int, int], radius: int, colour: tu
     cv2.circle(canvas, point, radius, colour, thickness=-1)
 
 
-def pixels(points: np.ndarray, size: tuple[int, int]) -> list[tuple[int, int] | None]:
+def pixels(points: np.ndarray) -> list[tuple[int, int] | None]:
     """The whole pixels of hand or face points (n, 2); None where a point is missing.
 
     As in DWPose, row 0 and column 0 count as missing too.
     """
-    places = np.nan_to_num(np.asarray(points, np.float64), nan=-1) * size
-    return [(x, y) if x > 0 and y > 0 else None for x, y in places.astype(int).tolist()]
+    corners = np.nan_to_num(points, nan=-1).astype(int)
+    return [(x, y) if x > 0 and y > 0 else None for x, y in corners.tolist()]
 
 
 def whole(point: np.ndarray) -> tuple[int, int]:

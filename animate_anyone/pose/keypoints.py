@@ -79,8 +79,17 @@ FACE = np.s_[..., FIRST_OF_FACE:, :]
 
 def to_points(pose: Pose, size: tuple[int, int]) -> np.ndarray:
     """All points (128, 2) of a pose in pixels; NaN where they are missing or not trusted."""
+    points = all_points(pose, size)
+    points[~(to_scores(pose) >= MIN_SCORE)] = np.nan
+    return points
+
+
+def all_points(pose: Pose, size: tuple[int, int]) -> np.ndarray:
+    """All points (128, 2) of a pose in pixels, however little they are trusted; NaN where they are
+    missing.
+    """
     points = np.concatenate([pose.body, *pose.hands, pose.face]).astype(float)
-    points[(points == MISSING).any(axis=1) | ~(to_scores(pose) >= MIN_SCORE)] = np.nan
+    points[(points == MISSING).any(axis=1) | ~(to_scores(pose) > 0)] = np.nan
     return points * size
 
 

@@ -19,6 +19,7 @@ from .keypoints import BODY_POINTS, FACE_POINTS, HAND_POINTS, MISSING, Pose, Pos
 DEFAULT_FPS = Fraction(30)  # of files that tell none
 FARTHEST = 10  # canvases that a point may lie away
 LARGEST_CANVAS = 100_000  # pixels
+LONGEST_SHOWN = 60  # characters of a value in a message
 # Lists of a person → how many points; OpenPose's faces end with two pupils, which we do without.
 LISTS = {
     "pose_keypoints_2d": (BODY_POINTS,),
@@ -93,24 +94,31 @@ def read_keypoints(path) -> KeypointsFile:
     """
     require_file(path)
     try:
-        frames = json.loads(Path(path).read_text(encoding="utf-8"))
+        frames = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows' editors mark it
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
     frames = [frames] if isinstance(frames, dict) else frames
     if not isinstance(frames, list) or not frames:
         raise ValueError(f"{path} must hold a list of frames, got {describe(frames)}")
     try:
-        sizes = {canvas(frame) for frame in frames}
-        if len(sizes) > 1:
-            raise ValueError(f"all frames must have one canvas, got {sorted(sizes)}")
-        size = sizes.pop()
+        sides = [canvas(frame) for frame in frames]
+        check_same("canvas", [f"{width}x{height}" for width, height in sides])
+        size = sides[0]
         raw = [[lists_of(person) for person in people_of(frame)] for frame in frames]
         scale = scale_of([values for frame in raw for person in frame for values in person], size)
-        fps = rate_of(frames[0])
+        rates = [rate_of(frame["fps"]) for frame in frames if "fps" in frame] or [DEFAULT_FPS]
+        check_same("fps", rates)
     except ValueError as error:
         raise ValueError(f"{path} is no file of keypoints: {error}") from None
     people = [[to_pose(person, scale) for person in frame] for frame in raw]
-    return KeypointsFile(people, size, fps)
+    return KeypointsFile(people, size, rates[0])
+
+
+def check_same(name: str, values: Sequence) -> None:
+    """Raises ValueError where values of a name differ from frame to frame."""
+    first, *others = dict.fromkeys(values)
+    if others:
+        raise ValueError(f"all frames must have one {name}, got {first} and {others[0]}")
 
 
 def canvas(frame) -> tuple[int, int]:
@@ -128,7 +136,7 @@ def side_of(frame: dict, name: str) -> int:
         side = 0
     if not (1 <= side <= LARGEST_CANVAS and side == int(side)):
         raise ValueError(
-            f"{name} must be whole pixels from 1 to {LARGEST_CANVAS}, got {frame.get(name)!r}"
+            f"{name} must be whole pixels from 1 to {LARGEST_CANVAS}, got {shown(frame.get(name))}"
         )
     return int(side)
 
@@ -147,14 +155,21 @@ def lists_of(person) -> list[np.ndarray]:
         raise ValueError(f"a person must be an object, got {describe(person)}")
     found = []
     for name, counts in LISTS.items():
-        values = person.get(name) or [0] * (3 * counts[0])
+        values = person.get(name)
+        values = [0] * (3 * counts[0]) if values in (None, []) else values
         if not isinstance(values, list) or len(values) not in [3 * count for count in counts]:
             expected = " or ".join(str(3 * count) for count in counts)
             raise ValueError(f"{name} must be {expected} numbers, got {describe(values)}")
-        if not all(isinstance(v, int | float) and abs(v) < 1e9 for v in values):
-            raise ValueError(f"{name} must be finite numbers")
+        wrong = [shown(value) for value in values if not is_number(value)]
+        if wrong:
+            raise ValueError(f"{name} must be finite numbers of at most 9 digits, got {wrong[0]}")
         found.append(np.array(values, float).reshape(-1, 3)[: counts[0]])
     return found
+
+
+def is_number(value) -> bool:
+    """Whether it is a coordinate or a confidence; neither `true` nor what no picture reaches is."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 def scale_of(lists: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
@@ -168,15 +183,16 @@ def scale_of(lists: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     return np.ones(2) if farthest <= 1 else np.array(size)
 
 
-def rate_of(frame: dict) -> Fraction:
+def rate_of(given) -> Fraction:
     """Frames per second: a number or a fraction such as "30000/1001"; raises ValueError."""
-    given = frame.get("fps", int(DEFAULT_FPS))
     try:
-        fps = Fraction(given).limit_denominator(1001)
+        # A fraction of "1e99999999" would be written out; a float of it is infinite at once.
+        exact = given if isinstance(given, str) and "/" in given else float(given)
+        fps = Fraction(exact).limit_denominator(1001)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         fps = Fraction(0)
     if isinstance(given, bool) or not 0 < fps <= 1000:
-        raise ValueError(f"fps must be a number above 0 and at most 1000, got {given!r}")
+        raise ValueError(f"fps must be a number above 0 and at most 1000, got {shown(given)}")
     return fps
 
 
@@ -185,11 +201,19 @@ def to_pose(lists: list[np.ndarray], scale: np.ndarray) -> Pose:
     points, scores = [], []
     for values in lists:
         there = values[:, 2] > 0
-        points.append(np.where(there[:, None], values[:, :2] / scale, np.nan))
+        places = values[:, :2] / scale
+        places[places == MISSING] = np.nextafter(MISSING, 0)  # it is there, one canvas outside
+        points.append(np.where(there[:, None], places, np.nan))
         scores.append(np.clip(np.where(there, values[:, 2], 0), 0, 1))
     body, left, right, face = points
     hands, hands_score = np.stack([left, right]), np.stack([scores[1], scores[2]])
     return Pose(body, scores[0], hands, face, hands_score, scores[3])
+
+
+def shown(value) -> str:
+    """A value in a message: never long, never nested."""
+    text = describe(value) if isinstance(value, list | dict) else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def describe(value) -> str:

@@ -14,7 +14,15 @@ from scipy.optimize import linear_sum_assignment
 from scipy.signal import savgol_filter
 
 from .gaps import runs, without_short_gaps
-from .keypoints import BODY_POINTS, Pose, PoseSequence, from_points, to_points, to_scores
+from .keypoints import (
+    BODY_POINTS,
+    Pose,
+    PoseSequence,
+    all_points,
+    from_points,
+    to_points,
+    to_scores,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +135,8 @@ def follow_performer(
 
     Who is who follows from places and speeds: people are not swapped where they cross. Gaps of up
     to half a second are bridged; in longer ones the last pose is held. Jitter is smoothed by
-    polynomials over a fifth of a second (Savitzky and Golay 1964), which does not lag.
+    polynomials over a fifth of a second (Savitzky and Golay 1964), which does not lag. Points that
+    are not trusted stay as they are.
 
     Args:
         people: everybody in each frame.
@@ -149,12 +158,17 @@ def follow_performer(
     scores = np.ones(points.shape[:2])
     points[performer.frames] = [to_points(pose, size) for pose in performer.poses]
     scores[performer.frames] = [to_scores(pose) for pose in performer.poses]
-    absent = np.isnan(points).all(axis=(1, 2))
+    unsure = np.isnan(points)
+    absent = unsure.all(axis=(1, 2))
     points = without_short_gaps(points, cast.longest_gap)
     unseen = hold_poses(points, absent, cast.longest_gap)
     scores = np.where(np.isfinite(points[..., 0]) & (scores == 0), 1.0, scores)
     if smooth:
         points = smoothed(points, fps)
+    # Where somebody is seen follows from trusted points alone; the others are only kept.
+    given = np.full_like(points, np.nan)
+    given[performer.frames] = [all_points(pose, size) for pose in performer.poses]
+    points = np.where(unsure & np.isfinite(given), given, points)
     poses = [from_points(*pose, size) for pose in zip(points, scores)]
     return PoseSequence(poses, *size, fps, tuple(unseen))
 
