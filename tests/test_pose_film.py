@@ -96,6 +96,7 @@ def test_animate_a_film(both_models, folder, poses, tmp_path):
     """A film, its keypoints and its pose video make the same video of the same poses."""
     latents = {}
     size = ["--width", "48", "--height", "64", "--steps", "1", "--guidance", "1"]
+    size += ["--precision", "f32"]  # roundings would hide what differs
     sources = {
         "video": ["--video", str(folder / "film.mp4"), "--align", "off"],
         "keypoints": ["--pose", str(poses[0])],
@@ -112,7 +113,7 @@ def test_animate_a_film(both_models, folder, poses, tmp_path):
     apart = {name: np.abs(latents[name] - latents["keypoints"]).mean() for name in latents}
     assert apart["pose"] < 0.03  # it went through a codec
     assert apart["video"] < 0.03
-    assert apart["fitted"] > apart["video"]
+    assert apart["fitted"] > 2 * apart["video"], apart
 
 
 BAD = {

@@ -1,7 +1,8 @@
 """From files to poses: a film, a file of keypoints, a picture."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -60,8 +61,8 @@ def find_poses(
         hint_at_rate(video, film.fps)
         total = min(num_frames or film.num_frames, film.num_frames) or num_frames or 0
         people = detector.follow(islice(film.frames, num_frames))
-        seen = watched(people, total, on_frame)
-        sequence = performer_of(str(video), seen, film.size, film.fps, person)
+        with closing(watched(people, total, on_frame)) as seen:  # its bar ends before an error
+            sequence = performer_of(str(video), seen, film.size, film.fps, person)
     warn_if_unsure(str(video), sequence)
     return sequence
 
@@ -83,7 +84,7 @@ def opened(detector: PoseDetector | str | Path) -> PoseDetector:
     return detector if isinstance(detector, PoseDetector) else open_detector(detector)
 
 
-def watched(people: Iterator, total: int, on_frame: Callable | None) -> Iterator[Sequence[Pose]]:
+def watched(people: Iterator, total: int, on_frame: Callable | None) -> Generator[Sequence[Pose]]:
     """Those who are found in each frame, with a bar that tells how far it is."""
     with tqdm(people, desc="Finding poses", unit="frame", total=total or None) as bar:
         for done, everybody in enumerate(bar, start=1):

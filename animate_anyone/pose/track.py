@@ -135,8 +135,7 @@ def follow_performer(
 
     Who is who follows from places and speeds: people are not swapped where they cross. Gaps of up
     to half a second are bridged; in longer ones the last pose is held. Jitter is smoothed by
-    polynomials over a fifth of a second (Savitzky and Golay 1964), which does not lag. Points that
-    are not trusted stay as they are.
+    polynomials over a fifth of a second (Savitzky and Golay 1964), which does not lag.
 
     Args:
         people: everybody in each frame.
@@ -144,7 +143,7 @@ def follow_performer(
         fps: frames per second.
         person: the N-th from the left in the first frame that shows anybody; None: the largest and
             surest over the whole film.
-        smooth: whether to smooth.
+        smooth: for what a detector found; without it, points that are not trusted are kept.
 
     Raises:
         ValueError: nobody is there, or not so many.
@@ -162,13 +161,15 @@ def follow_performer(
     absent = unsure.all(axis=(1, 2))
     points = without_short_gaps(points, cast.longest_gap)
     unseen = hold_poses(points, absent, cast.longest_gap)
-    scores = np.where(np.isfinite(points[..., 0]) & (scores == 0), 1.0, scores)
     if smooth:
         points = smoothed(points, fps)
-    # Where somebody is seen follows from trusted points alone; the others are only kept.
-    given = np.full_like(points, np.nan)
-    given[performer.frames] = [all_points(pose, size) for pose in performer.poses]
-    points = np.where(unsure & np.isfinite(given), given, points)
+    else:  # a file keeps what it holds, also what is not trusted
+        given = np.full_like(points, np.nan)
+        given[performer.frames] = [all_points(pose, size) for pose in performer.poses]
+        kept = unsure & np.isfinite(given)
+        points, unsure = np.where(kept, given, points), unsure & ~kept
+    bridged = unsure[..., 0] & np.isfinite(points[..., 0])
+    scores = np.where(bridged, 1.0, scores)
     poses = [from_points(*pose, size) for pose in zip(points, scores)]
     return PoseSequence(poses, *size, fps, tuple(unseen))
 
