@@ -59,6 +59,9 @@ def sections(options) -> dict[str, list[str]]:
         "8-bit arithmetic": [
             *("int8", *(["--characters", "1", "--no-sweep"] if options.quick else [])),
         ],
+        "Windows of a long clip": ["windows", *(["--seeds", "1"] if options.quick else [])],
+        "Short and long clips": ["clips", "--frames", "1", "8", *([] if options.quick else ["48"])],
+        "Damaged files": ["fuzz", "--files", "30" if options.quick else "300"],
         "Length of the video": [
             *("long_video", "--frames", "48", "96" if options.quick else "600"),
         ],
