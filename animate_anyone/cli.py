@@ -4,6 +4,7 @@ animate, here or in a page in the browser.
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.resources import as_file, files
@@ -40,10 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 for bad input, 130 when interrupted."""
     with patient_streams():
         options = _parser().parse_args(arguments)
+        if options.quiet:
+            os.environ["TQDM_DISABLE"] = "1"  # before its first import
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
         logging.basicConfig(format="%(message)s")
-        logging.getLogger(__package__).setLevel(logging.INFO)
+        level = "error" if options.quiet else options.log_level
+        logging.getLogger(__package__).setLevel(level.upper())
         try:
-            options.run(options)
+            with logging_redirect_tqdm():  # lines go above a bar and not into it
+                options.run(options)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
@@ -133,7 +140,9 @@ def _pose_settings(options) -> dict:
 
 
 def _animate(options) -> None:
+    from .base.files import check_output
     from .jobs import animate, check_outputs
+    from .preview import preview_file
     from .record import read_record, warn_of_changes
     from .run.pipeline import OVAnimateAnyonePipeline
     from .runtime import precision_config
@@ -141,6 +150,8 @@ def _animate(options) -> None:
     record = {} if options.settings is None else read_record(options.settings)
     settings = _animation_settings(options, record.get("settings", {}))
     check_outputs(settings)
+    if options.preview is not None:
+        check_output(options.preview, [".png"])
     pipe = OVAnimateAnyonePipeline.from_pretrained(
         options.models,
         options.device or record.get("devices", "CPU"),
@@ -148,7 +159,8 @@ def _animate(options) -> None:
     )
     if record:
         warn_of_changes(record, pipe, settings)
-    for path in animate(pipe, settings):
+    preview = None if options.preview is None else preview_file(options.preview)
+    for path in animate(pipe, settings, preview):
         print(path)
 
 
@@ -202,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=description, **more)
         command.set_defaults(run=run)
         getattr(option_lists, f"add_{name}")(command)
+        option_lists.add_output_level(command)
 
     add("download", _download, "get the weights", DOWNLOAD)
     add("convert", _convert, "weights → OpenVINO IR", CONVERT)

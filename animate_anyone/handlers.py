@@ -33,12 +33,12 @@ from .media.read import open_film
 from .pose.film import draw_poses
 from .pose.keypoints import PoseSequence
 from .pose.looks import is_film
+from .preview import Preview
 from .run.pipeline import OVAnimateAnyonePipeline
 from .run.turns import Interrupted
 from .settings import AnimationSettings, Output
 
 REFRESH = 0.5  # seconds between two looks at a run; Cancel is heard as often
-PREVIEW_SHARE = 0.1  # of the time, at most, goes into previews
 # One thread per pipeline: it does one run at a time.
 WORKERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 FINDERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -50,7 +50,8 @@ class Progress:
     """
 
     def __init__(self, steps: int):
-        self.started = self.first_end = self.next_preview = time.monotonic()
+        self.started = self.first_end = time.monotonic()
+        self.look = Preview(self._show)
         self.done, self.steps = 0, steps
         self.preview: Image.Image | None = None
         self.stopped = False
@@ -64,18 +65,16 @@ class Progress:
             raise Interrupted("the search for poses was interrupted")
 
     def __call__(self, pipe, step: int, timestep, values: dict) -> dict:
-        """See `callback_on_step_end`; decodes the middle frame as often as PREVIEW_SHARE allows."""
-        now = time.monotonic()
-        self.first_end = self.first_end if self.done else now
+        """See `callback_on_step_end`."""
+        self.first_end = self.first_end if self.done else time.monotonic()
         self.done, self.steps = step + 1, pipe.num_timesteps
         if self.stopped:  # asked for before the pipeline began
             pipe.interrupt(self.thread)
-        elif now >= self.next_preview and self.done < self.steps:
-            middle = values["latents"].shape[2] // 2
-            frame = pipe.decode(values["latents"][:, :, middle : middle + 1])[0][0]
-            self.preview = ImageOps.contain(frame, (400, 400))
-            self.next_preview = now + (time.monotonic() - now) / PREVIEW_SHARE
-        return values
+            return values
+        return self.look(pipe, step, timestep, values)
+
+    def _show(self, picture: Image.Image) -> None:
+        self.preview = ImageOps.contain(picture, (400, 400))
 
     def outputs(self) -> Outputs:
         """Step, remaining time, and the preview when there is a new one."""

@@ -141,6 +141,12 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         help="arithmetic of the networks; auto is the device's own choice (default: auto)",
     )
     add("--only-result", action="store_true", help="do not show reference and pose beside it")
+    add(
+        "--preview",
+        type=Path,
+        metavar="FILE.png",
+        help="keep a picture up to date that shows how far it is: the middle frame, as it will be",
+    )
     add("--save-latents", metavar="FILE.npy", help="also keep the denoised latents")
     add(
         "--from-latents",
@@ -205,3 +211,15 @@ def add_page(parser: argparse.ArgumentParser) -> None:
     add("--models", type=Path, required=True, metavar="DIR", help="folder that convert wrote")
     _add_device(add)
     add("--port", type=int, help="where the page is served (default: the first free one from 7860)")
+
+
+def add_output_level(parser: argparse.ArgumentParser) -> None:
+    """How much a command says; all of them have it."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--quiet", action="store_true", help="only results and errors, no bars")
+    add(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="how much is told (default: %(default)s)",
+    )

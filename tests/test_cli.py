@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from animate_anyone.cli import _parser, main
 from animate_anyone.media.images import fit_image, load_image
@@ -89,7 +90,7 @@ def test_preset(toy_models, pose_video, tmp_path):
     ("more", "message"),
     [
         (["--width", "450"], "width must be a multiple of 8, got 450"),
-        (["--frames", "41"], "num_frames must be at most the number of pose images (40), got 41"),
+        (["--frames", "41"], "num_frames must be at most 40, the frames of"),
         (["--frames", "0"], "num_frames must be at least 1, got 0"),
         (["--steps", "0"], "num_inference_steps must be at least 1, got 0"),
         (["--guidance", "-0.5"], "guidance_scale must be at least 0 and finite, got -0.5"),
@@ -98,7 +99,7 @@ def test_preset(toy_models, pose_video, tmp_path):
         (["--seed", "-1"], "seed must be from 0 to 2**63 - 1, got -1"),
         (
             ["--output", "out.avi"],
-            "output must end in .mp4 or .webm or .gif or .zip, or have no ending (a folder",
+            "output must end in .mp4 or .webm or .gif or .zip or .png, or have no ending",
         ),
         (["--save-latents", "nowhere/x.npy"], "output folder nowhere does not exist"),
         (["--save-latents", "x.pt"], "output must end in .npy, got 'x.pt'"),
@@ -131,3 +132,30 @@ def test_help_names_every_option(capsys):
         assert stop.value.code == 0
         text = capsys.readouterr().out
         assert all(word in text for word in words)
+
+
+def test_quiet(toy_models, pose_video, tmp_path):
+    """Results and errors alone: no bars, no lines of ours, none of libraries."""
+    more = ["--frames", "2", "--width", "48", "--steps", "1", "--quiet"]
+    run = animate(toy_models, pose_video, tmp_path / "out.mp4", *more)
+    command = [sys.executable, "-m", "animate_anyone", *run]
+    result = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == str(tmp_path / "out.mp4") and result.stderr == ""
+
+
+def test_lines_do_not_break_bars(toy_models, pose_video, tmp_path, capsys):
+    more = ["--frames", "2", "--width", "48", "--steps", "2"]
+    assert main(animate(toy_models, pose_video, tmp_path / "out.mp4", *more)) == 0
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    told = [line for line in lines if " runs on CPU in " in line]
+    assert told and all("%|" not in line for line in told)
+
+
+def test_preview(toy_models, pose_video, tmp_path):
+    """A picture of the size of the result, replaced as the run goes on."""
+    more = ["--frames", "3", "--width", "48", "--height", "64", "--steps", "3"]
+    preview = ["--preview", tmp_path / "preview.png"]
+    assert main(animate(toy_models, pose_video, tmp_path / "out.mp4", *more, *preview)) == 0
+    assert Image.open(tmp_path / "preview.png").size == (48, 64)
+    bad = ["--preview", tmp_path / "preview.jpg"]
+    assert main(animate(toy_models, pose_video, tmp_path / "out.mp4", *more, *bad)) == 1

@@ -3,12 +3,18 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import diffusers
 import pytest
 import torch
 from diffusers import DDIMScheduler
 
 from animate_anyone.base.config import DEFAULT_SCHEDULER
-from animate_anyone.run.denoise import denoise, guided_prediction, windowed_prediction
+from animate_anyone.run.denoise import (
+    denoise,
+    guided_prediction,
+    predicted_clean,
+    windowed_prediction,
+)
 from animate_anyone.run.presets import Sampling
 from animate_anyone.run.windows import context_schedule, plan_windows
 
@@ -186,7 +192,7 @@ def test_exact_velocity_leads_to_the_clean_sample():
 
     steps = []
 
-    def on_step_end(step, timestep, latents):
+    def on_step_end(step, timestep, latents, clean):
         steps.append(step)
         return latents
 
@@ -201,3 +207,28 @@ def test_latents_of_the_caller_are_not_changed():
     before = latents.clone()
     denoise(lambda sample, *_, **halves: sample, latents, sampling(2), whole(3))
     assert torch.equal(latents, before)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize(
+    "name", ["DDIMScheduler", "UniPCMultistepScheduler", "EulerDiscreteScheduler"]
+)
+def test_the_clean_video_is_known_where_the_prediction_is_right(name, kind):
+    """Noise is added to known latents by the scheduler; the right answer gives them back."""
+    config = {"beta_schedule": "scaled_linear", "timestep_spacing": "trailing"}  # whole timesteps
+    rng = torch.Generator().manual_seed(0)
+    clean, noise = (torch.randn(1, 4, 2, 3, 3, generator=rng) for _ in range(2))
+    for index in (1, 3, 5):
+        scheduler = getattr(diffusers, name).from_config(config, prediction_type=kind)
+        scheduler.set_timesteps(8)
+        timestep = scheduler.timesteps[index]
+        noisy = scheduler.add_noise(clean, noise, timestep[None])
+        sample = scheduler.scale_model_input(noisy, timestep)
+        kept = scheduler.alphas_cumprod[int(timestep)]
+        answers = {
+            "epsilon": noise,
+            "v_prediction": kept.sqrt() * noise - (1 - kept).sqrt() * clean,
+            "sample": clean,
+        }
+        got = predicted_clean(scheduler, sample, answers[kind], timestep)
+        torch.testing.assert_close(got, clean, atol=1e-3, rtol=0)

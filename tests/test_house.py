@@ -26,12 +26,15 @@ ALLOWED = {
     "calibrate": {"base", "media", "run", "convert"},
     "settings": {"base"},
     "latents": {"base"},
+    "preview": {"base"},
     "record": {"base", "settings"},
     "inputs": {"base", "media", "run", "pose", "settings", "latents"},
     "jobs": {"base", "media", "run", "pose", "inputs", "settings", "latents", "record"},
     "__init__": set(),
     **{
-        face: FACES | INNER - {"networks"} | {"calibrate", "jobs", "inputs", "record", "settings"}
+        face: FACES
+        | INNER - {"networks"}
+        | {"calibrate", "jobs", "inputs", "preview", "record", "settings"}
         for face in FACES
     },
 }

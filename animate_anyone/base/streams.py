@@ -1,8 +1,10 @@
 """Standard output and errors that may break: a closed terminal does not end an hour of work."""
 
 import contextlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -51,3 +53,21 @@ def patient_streams() -> Iterator[None]:
             stack.enter_context(redirect(patient))
             stack.callback(patient.flush)
         yield
+
+
+@contextlib.contextmanager
+def quiet_libraries(*names: str) -> Iterator[None]:
+    """What these libraries log and warn of in this block is for those who write them, not for those
+    who use them: only their errors are shown.
+    """
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for name, logger in zip(names, loggers):
+            warnings.filterwarnings("ignore", module=name)
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)

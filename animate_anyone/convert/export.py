@@ -16,6 +16,7 @@ import torch
 from ..base.config import last_layer_name
 from ..base.files import file_facts
 from ..base.layout import DEEP_FEATURES
+from ..base.streams import quiet_libraries
 from .checkpoints import load_part
 from .ports import part_ports
 from .quantize import progress_on_stderr, quantize
@@ -46,7 +47,7 @@ def convert_part(
 
 def trace(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> ov.Model:
     """What OpenVINO makes of a module; see `to_openvino` for how long the module must live."""
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), quiet_libraries("transformers", "diffusers", "openvino"):
         # Branches that the trace fixes choose memory layouts in diffusers, never a result.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         return ov.convert_model(module, example_input=tuple(example))

@@ -18,11 +18,12 @@ def watching(pipe, callback: Callable | None) -> Iterator[Callable]:
     """
     with tqdm(total=pipe.num_timesteps, desc="Denoising", unit="step") as bar:
 
-        def on_step_end(step, timestep, latents):
+        def on_step_end(step, timestep, latents, clean):
             bar.update()
             if callback is None:
                 return latents
-            answer = callback(pipe, step, timestep, {"latents": latents})
+            values = {"latents": latents, "pred_original_sample": clean}
+            answer = callback(pipe, step, timestep, values)
             check_type("answer of callback_on_step_end", answer, Mapping | None)
             changed = (answer or {}).get("latents", latents)
             check_same_form("latents of callback_on_step_end", changed, latents)

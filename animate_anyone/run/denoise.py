@@ -14,6 +14,8 @@ from ..base.checks import check_finite
 from .presets import Sampling
 from .windows import Window
 
+LEAST_KEPT = 1e-5  # of the clean latents in pure noise: schedulers may say none at all
+
 
 class Denoiser(Protocol):
     """Predicts what a step needs for some frames of the latents."""
@@ -49,7 +51,7 @@ def denoise(
     windows: Callable[[int, int], Sequence[Window]],
     *,
     generator: torch.Generator | None = None,
-    on_step_end: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    on_step_end: Callable[..., torch.Tensor] | None = None,
     map_windows: Callable = map,
 ) -> torch.Tensor:
     """Walk the scheduler's timesteps from noise to clean latents.
@@ -61,7 +63,8 @@ def denoise(
         windows: called with (step, number of steps), see `context_schedule`. Steps that run the
             last layer alone keep to those of the step before.
         generator: noise source of schedulers that add noise in a step.
-        on_step_end: called with (step, timestep, latents); what it returns goes on.
+        on_step_end: called with (step, timestep, latents, clean), see `predicted_clean`; the
+            latents that it returns go on.
         map_windows: calls a function for each window, as `map` does; that of an executor does it
             for several at a time.
     """
@@ -73,13 +76,14 @@ def denoise(
         before, scale = scale, sampling.guidance_at(step / count)
         if scale != before:  # no line leads from guided answers to others
             forecast, runs = Forecast(), 0
+        sample = scheduler.scale_model_input(latents, timestep)
         if not forecast.ready or step % sampling.cache_interval == 0 or step == count - 1:
             last_layer_only = runs % sampling.deep_cache_interval > 0
             if not last_layer_only:  # which works on what windows of the same frames gave
                 layout, layouts = windows(layouts, count), layouts + 1
             prediction = windowed_prediction(
                 denoiser,
-                scheduler.scale_model_input(latents, timestep),
+                sample,
                 float(timestep),
                 layout,
                 scale,
@@ -94,8 +98,28 @@ def denoise(
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extras)[0]
         check_finite(f"latents after step {step + 1}, at guidance_scale {scale},", latents.numpy())
         if on_step_end is not None:
-            latents = on_step_end(step, timestep, latents)
+            clean = predicted_clean(scheduler, sample, prediction, timestep)
+            latents = on_step_end(step, timestep, latents, clean)
     return latents
+
+
+def predicted_clean(scheduler, sample, prediction, timestep) -> torch.Tensor:
+    """What the latents would be at the end if this prediction were right: `pred_original_sample` of
+    diffusers' schedulers, for all kinds of them and of predictions (Salimans & Ho 2022, section 4).
+
+    Args:
+        scheduler: of diffusers.
+        sample: latents before the step, as `scale_model_input` gives them.
+        prediction: of the denoiser, of the same shape.
+        timestep: of the step.
+    """
+    kept = scheduler.alphas_cumprod[round(float(timestep))].to(sample.dtype).clamp(min=LEAST_KEPT)
+    kind = scheduler.config.prediction_type
+    if kind == "sample":
+        return prediction
+    if kind == "v_prediction":
+        return kept.sqrt() * sample - (1 - kept).sqrt() * prediction
+    return (sample - (1 - kept).sqrt() * prediction) / kept.sqrt()
 
 
 class Forecast:

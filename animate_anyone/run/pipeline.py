@@ -133,8 +133,9 @@ class OVAnimateAnyonePipeline:
                 published weights.
             generator: CPU random generator for the initial noise.
             output_type: "pil", "np", "pt" or "latent", see `AnimateAnyoneOutput`.
-            callback_on_step_end: called as (pipeline, step, timestep, {"latents": …}) after each
-                step; latents in the dictionary that it returns are used from there on.
+            callback_on_step_end: called as (pipeline, step, timestep, values) after each step; of
+                "latents" and "pred_original_sample", the latents as they would be in the end. The
+                "latents" in the dictionary that it returns are used from there on.
             context_schedule: how windows cover a long video, see `context_schedule`: "open", "loop"
                 for one that is to loop, or "uniform", the reference's.
             context_frames: longest window of frames that pass through the network together.
