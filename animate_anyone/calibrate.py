@@ -64,6 +64,7 @@ class PipelineCalibration:
             width=size[0],
             height=size[1],
             num_inference_steps=CALIBRATION_STEPS,
+            context_schedule="uniform",  # others fill up short clips
             output_type="latent",
         )
         return recorder.inputs

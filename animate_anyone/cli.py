@@ -176,6 +176,8 @@ def _animation_settings(options, kept: dict):
     given = {name: value for name, value in given.items() if value is not None}
     if given.keys() & {"video", "pose"}:
         kept = kept | {"video": None, "pose": None}
+    if "from_latents" in given:
+        kept = kept | {"save_latents": None}
     values = {"outputs": ()} | kept | given
     outputs = [Output(**output) for output in values["outputs"]]
     if options.output is not None:

@@ -70,7 +70,7 @@ def check_files(settings: PoseSettings) -> tuple[int, int] | None:
     (check_is_film if settings.video else check_is_poses)(settings.driver)
     with open_film(settings.driver, settings.excerpt) as film:
         wanted, there = settings.num_frames or 0, film.num_frames
-        if 0 < there < wanted:
+        if film.is_counted and there < wanted:
             raise ValueError(
                 f"num_frames must be at most {there}, the frames of {settings.driver}, got {wanted}"
             )

@@ -109,7 +109,8 @@ def make_latents(
     them.
     """
     if settings.from_latents is not None:
-        return _kept_latents(pipe, inputs, settings.from_latents)
+        kept = _kept_latents(pipe, inputs, settings.from_latents)
+        return kept[:, :, : settings.num_frames]
     assert inputs.reference is not None
     tell_cost(pipe, inputs, settings)
     return pipe(

@@ -1,5 +1,6 @@
 """Denoised latents in a file: a video can be made from them again without denoising."""
 
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def read_latents(path, channels: int) -> torch.Tensor:
     require_file(path)
     try:
         latents = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"{path} is not a readable .npy file of latents") from error
     shape = getattr(latents, "shape", ())
     if len(shape) != 5 or shape[:2] != (1, channels) or 0 in shape or latents.dtype != np.float32:

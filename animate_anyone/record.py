@@ -75,9 +75,12 @@ def read_record(path) -> dict:
             raise ValueError(f"{path} must have format {FORMAT}, got {record['format']!r}")
         if not isinstance(record["inputs"], dict):
             raise TypeError("inputs")
+        devices = record.get("devices", "CPU")
+        if not all(isinstance(device, str) for device in devices):
+            raise TypeError("devices")
         record["settings"] = _renamed(record["settings"], lambda name: str(folder / name))
         AnimationSettings.from_json(json.dumps(record["settings"]))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is no file of settings ({error!r})") from error
     return record
 

@@ -22,6 +22,10 @@ class Output:
     path: str
     only_result: bool = False
 
+    def __post_init__(self):
+        check_type("output", self.path, str)
+        check_type("only_result", self.only_result, bool)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSettings:
@@ -157,8 +161,11 @@ class AnimationSettings(PoseSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_pictures()
         check_choice("fit", self.fit, ("crop", "pad"))
+        for name in ("width", "height", "num_inference_steps"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        check_type("preset", self.preset, str | None)
         check_choice("context_schedule", self.context_schedule, SCHEDULES)
         check_count("context_frames", self.context_frames)
         check_type("context_overlap", self.context_overlap, int)
@@ -169,6 +176,7 @@ class AnimationSettings(PoseSettings):
             raise ValueError("outputs must name at least one file, got none")
         inputs = [self.reference, self.driver, self.reference_keypoints, self.from_latents]
         check_apart(inputs, self.written)
+        self._check_pictures()
 
     def _check_pictures(self) -> None:
         if self.from_latents is None and self.reference is None:
@@ -177,7 +185,7 @@ class AnimationSettings(PoseSettings):
             raise ValueError(
                 "reference and poses must be given to be shown beside the result, got latents alone"
             )
-        pictures = [output.path for output in self.outputs if output.path.endswith(".png")]
+        pictures = [output.path for output in self.outputs if output.path.lower().endswith(".png")]
         if pictures and self.num_frames != 1 and self.from_latents is None:
             raise ValueError(
                 f"num_frames (--frames) must be 1 for the picture {pictures[0]}, got"

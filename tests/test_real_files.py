@@ -201,6 +201,7 @@ def test_a_recording_of_a_browser(tmp_path):
         ([], (), None),
         ([0, 0, 0], (), None),
         ([0, 0.41, 0.82], (), Fraction(100, 41)),
+        ([0, 0.1, 1.1], (), 10),  # no interval is near the middle of two
     ],
 )
 def test_usual_rate(times, told, rate):
@@ -237,6 +238,28 @@ def test_far_in_is_sought_and_not_decoded(tmp_path, monkeypatch):
     video = read_video(path, 3, excerpt=Excerpt(start=50))
     assert [bar(frame) for frame in video.frames] == [500 % 64, 501 % 64, 502 % 64]
     assert decoded[0] == pytest.approx(50)
+
+
+def test_joined_films_go_on(tmp_path):
+    """The clock of the second one begins anew."""
+    path = make(tmp_path / "film.ts", [index / 10 for index in range(20)], rate=10)
+    (tmp_path / "both.ts").write_bytes(2 * path.read_bytes())
+    assert len(read_video(tmp_path / "both.ts").frames) == pytest.approx(40, abs=2)
+
+
+def test_the_last_moment_is_the_last_frame(tmp_path):
+    path = make(tmp_path / "film.mp4", [index / 10 for index in range(20)], rate=10)
+    [last] = read_video(path, excerpt=Excerpt(start=1.99)).frames
+    assert bar(last) == 19
+    assert len(read_video(path, excerpt=Excerpt(fps=0.01)).frames) == 1
+
+
+def test_a_cover_is_no_film(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        write_tone(container, container.add_stream("aac", rate=48000), 0.5)
+    with pytest.raises(ValueError, match="no video stream"):
+        read_video(path)
 
 
 @pytest.mark.parametrize(
@@ -384,6 +407,42 @@ def test_only_the_matching_stretch_is_heard(tmp_path):
     assert heard(out)[1] == pytest.approx(0.5, abs=0.05)
     short = write_video(video.frames[:3], tmp_path / "s.mp4", 10, sound=find_sound(path, excerpt))
     assert heard(short)[1] == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize(("codec", "ending"), [("ac3", "mp4"), ("pcm_s16le", "webm")])
+def test_encoded_sound_stays_where_it_was(tmp_path, codec, ending):
+    """It begins half a second after the picture and has a gap; its clock ticks in milliseconds."""
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
+        audio = container.add_stream(codec, rate=48000, layout="stereo")
+        for index in range(30):
+            container.mux(video.encode(av.VideoFrame.from_image(marked(index))))
+        container.mux(video.encode(None))
+        for start in (0.5, 2.0):  # a tone of half a second each
+            for offset in range(0, 24000, 1536):
+                times = np.arange(offset, offset + 1536) / 48000
+                tone = (12000 * np.sin(880 * np.pi * times)).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(
+                    np.repeat(tone, 2)[None], format="s16", layout="stereo"
+                )
+                frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+                frame.pts = round(48000 * start) + offset
+                for part in av.AudioResampler(audio.format, audio.layout, 48000).resample(frame):
+                    container.mux(audio.encode(part))
+        container.mux(audio.encode(None))
+    out = tmp_path / f"out.{ending}"
+    write_video([marked()] * 30, out, 10, sound=find_sound(path))
+    with av.open(str(out)) as container:
+        loud = [
+            frame.time
+            for frame in container.decode(container.streams.audio[0])
+            if np.abs(frame.to_ndarray().astype(float)).max() > 0.05
+        ]
+    assert min(loud) == pytest.approx(0.5, abs=0.06)
+    assert min(time for time in loud if time > 1.5) == pytest.approx(2.0, abs=0.06)
+    assert max(loud) == pytest.approx(2.5, abs=0.09)
 
 
 def test_silent_films_stay_silent(tmp_path):
@@ -557,5 +616,5 @@ def test_a_folder_that_holds_files_is_not_touched(tmp_path):
 def test_damaged_files(tmp_path, kind):
     """Each ends in a result or in one sentence; `benchmarks/fuzz.py` tries more of them."""
     whole = fuzz.make_whole(tmp_path)[kind]
-    outcomes, bad = fuzz.fuzz(kind, whole, 20, tmp_path)
+    outcomes, bad = fuzz.fuzz(kind, whole, 20, tmp_path, fuzz.judge)
     assert len(outcomes) == 20 and not bad

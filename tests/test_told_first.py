@@ -11,6 +11,7 @@ from PIL import Image
 from animate_anyone.cli import main
 from animate_anyone.inputs import make_poses
 from animate_anyone.jobs import Unsaved, animate, write_poses
+from animate_anyone.media.images import fit_image
 from animate_anyone.media.read import read_video
 from animate_anyone.media.write import write_video
 from animate_anyone.pose.film import read_poses, warn_if_unsure
@@ -170,13 +171,15 @@ def test_part_of_keypoints(folder):
 
 def test_the_pipeline_never_stretches_by_itself(pipe):
     """Pictures of another shape are cropped, as those of the command line, if nothing is said."""
-    _, reference, poses, _ = load_case("noguide")
-    reference = reference.convert("RGB").resize((96, 128))  # the shape of the result
-    wide = Image.new("RGB", (192, 128), "red")
-    wide.paste(reference, (48, 0))
+    settings, reference, poses, _ = load_case("noguide")
+    width, height = 2 * settings["width"], 2 * settings["height"]  # the shape of the result
+    reference = reference.convert("RGB").resize((width, height))
+    wide = Image.new("RGB", (2 * width, height), "red")
+    wide.paste(reference, (width // 2, 0))
     changes = {"num_inference_steps": 1, "output_type": "latent", "pose_images": poses}
     cropped = run_case(pipe, "noguide", reference_image=wide, fit="crop", **changes)[0]
-    alone = run_case(pipe, "noguide", reference_image=reference, fit="crop", **changes)[0]
+    fitted = fit_image(wide, settings["width"], settings["height"])
+    alone = run_case(pipe, "noguide", reference_image=fitted, fit="crop", **changes)[0]
     assert np.array_equal(cropped, alone)
     for fit in ("pad", "stretch"):
         other = run_case(pipe, "noguide", reference_image=wide, fit=fit, **changes)[0]

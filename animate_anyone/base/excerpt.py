@@ -50,7 +50,10 @@ class Excerpt:
 def _number(value) -> float:
     """The value, or not a number."""
     numeric = isinstance(value, int | float | Fraction) and not isinstance(value, bool)
-    return float(value) if numeric else math.nan
+    try:
+        return float(value) if numeric else math.nan
+    except OverflowError:
+        return math.inf
 
 
 def _check(name: str, value, allowed: bool, expected: str) -> None:

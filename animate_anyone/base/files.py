@@ -150,7 +150,7 @@ def write_json(path: Path, values: dict) -> None:
 def read_json(path: Path) -> dict:
     """Read a JSON object; raises ValueError that names the file when it is not one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

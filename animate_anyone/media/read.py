@@ -1,6 +1,7 @@
 """Videos that are read, with PyAV: as players show them, at a constant rate."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from io import BytesIO
 from itertools import chain, islice
 
 import av
+from av.stream import Disposition
+from av.video.reformatter import ColorTrc
 from PIL import Image
 
 from ..base.excerpt import WHOLE, Excerpt
@@ -19,9 +22,11 @@ from .upright import to_picture
 
 logger = logging.getLogger(__name__)
 
+HDR = ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67  # PQ and HLG
 LOOKED_AT = 250  # frames whose times tell the usual rate
 MANY = 31  # frames per second: a film that has more does as well with half of them
 MOST_PIXELS = 2**27  # of a frame: 16K
+LONGEST_PAUSE = 600.0  # seconds between two frames: more is a broken time
 SEEK_FROM = 2.0  # seconds: what begins earlier is found as quickly by decoding
 # FFmpeg's own decoders drop the transparency of these.
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -69,6 +74,7 @@ class Film:
     size        (width, height) in pixels, upright
     fps         frames per second of `frames`
     num_frames  about how many there are; 0 where the file does not say
+    is_counted  whether the file itself counts its frames
     own_fps     frames per second of the file
     begin       when the first frame is shown, in seconds on the file's clock
     """
@@ -79,6 +85,7 @@ class Film:
     num_frames: int
     own_fps: Fraction
     begin: float
+    is_counted: bool = False
 
 
 @contextmanager
@@ -113,7 +120,11 @@ def open_film(path, excerpt: Excerpt = WHOLE, background: str = "black") -> Iter
             if first is None:
                 raise ValueError(_why_empty(path, excerpt, clock))
             count = round(excerpt.length(clock.length) * fps)
-            yield Film(chain([first], pictures), first.size, fps, count, clock.fps, begin)
+            if stream.codec_context.color_trc in HDR:
+                logger.warning("%s is an HDR film: its colours will be pale", path)
+            frames = chain([first], pictures)
+            counted = stream.frames > 0
+            yield Film(frames, first.size, fps, count, clock.fps, begin, counted)
     except (av.FFmpegError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path} is not a readable video ({reason})") from error
@@ -166,7 +177,7 @@ def _read_clock(path) -> Clock:
     """The times of the first frames, without decoding them."""
     with av.open(local_url(path)) as container:
         stream = _video_stream(container, path)
-        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = (p for p in container.demux(stream) if p.size and not p.is_discard)
         stamps = [packet.pts for packet in islice(packets, LOOKED_AT)]
         times = [float(pts * stream.time_base) for pts in stamps if pts is not None]
         fps = usual_rate(times, (stream.average_rate, stream.guessed_rate))
@@ -182,9 +193,10 @@ def _read_clock(path) -> Clock:
 
 def _video_stream(container, path):
     """The picture of a film. Text is none: FFmpeg would draw it as art."""
-    if not container.streams.video or container.format.name == "tty":
+    stream = container.streams.best("video")
+    cover = stream is not None and stream.disposition & Disposition.attached_pic
+    if stream is None or cover or container.format.name == "tty":
         raise ValueError(f"{path} is not a readable video (no video stream)")
-    stream = container.streams.video[0]
     if stream.codec_context is None:
         raise ValueError(f"{path} is not a readable video (its codec is not known)")
     if stream.width * stream.height > MOST_PIXELS:
@@ -203,9 +215,12 @@ def _decode(container, stream, clock: Clock, start: float, path) -> Iterator[tup
     sought = start >= SEEK_FROM and _can_seek(path, clock.begin + start)
     if sought:
         _seek(container, stream, clock.begin + start)
-    end = clock.begin
+    end, shift, last = clock.begin, 0.0, -math.inf
     for frame in _frames(container, stream):
-        begin = end if frame.pts is None else float(frame.pts * frame.time_base)
+        begin = end if frame.pts is None else shift + float(frame.pts * frame.time_base)
+        if begin < last or begin > end + LONGEST_PAUSE and last > -math.inf:
+            shift, begin = shift + end - begin, end  # files that were joined, or a broken time
+        last = begin
         told = float((frame.duration or 0) * frame.time_base)
         length = max(told, float(1 / clock.fps))  # some files tell too short ones
         end = begin + length
@@ -219,9 +234,9 @@ def _can_seek(path, time: float) -> bool:
     """Whether a file can be read from the key frame before a time on, and not only in order."""
     try:
         with av.open(local_url(path)) as container:
-            stream = container.streams.video[0]
+            stream = container.streams.best("video")
             _seek(container, stream, time)
-            first = next((packet for packet in container.demux(stream) if packet.size), None)
+            first = next((packet for packet in container.demux(stream) if packet.is_keyframe), None)
             stamp = None if first is None else first.pts
             return stamp is not None and float(stamp * stream.time_base) <= time
     except av.FFmpegError:
@@ -235,20 +250,18 @@ def _seek(container, stream, time: float) -> None:
 def _frames(container, stream) -> Iterator[av.VideoFrame]:
     """What the stream's decoder gives, with transparency where there is any."""
     name = WITH_ALPHA.get(stream.codec_context.name)
-    if name is None or stream.metadata.get("alpha_mode") != "1":
-        yield from container.decode(stream)
-        return
-    decoder = av.CodecContext.create(name, "r")
+    clear = name is not None and stream.metadata.get("alpha_mode") == "1"
+    decoder = av.CodecContext.create(name, "r") if clear else stream.codec_context
     for packet in container.demux(stream):
+        if not packet.size and packet.dts is not None:
+            continue  # the same frame again
         for frame in decoder.decode(packet if packet.size else None):
             frame.time_base = stream.time_base
             yield frame
 
 
 def _why_empty(path, excerpt: Excerpt, clock: Clock) -> str:
-    if excerpt.start and clock.length:
-        return (
-            f"start must be before the end of {path}, which lasts {clock.length:.2f} seconds, got"
-            f" {excerpt.start:g}"
-        )
+    if excerpt.start:
+        lasts = f", which lasts {clock.length:.2f} seconds" if clock.length else ""
+        return f"start must be before the end of {path}{lasts}, got {excerpt.start:g}"
     return f"{path} is not a readable video (no frame found)"

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import av
@@ -16,6 +18,7 @@ logger = logging.getLogger(__name__)
 # Format of a file → codecs that it takes as they are, and what all others are encoded to.
 COPIED = {"mp4": ("aac", "mp3", "opus"), "webm": ("opus", "vorbis")}
 ENCODED = {"mp4": "aac", "webm": "libopus"}
+GAP = 0.05  # seconds without sound that are kept
 RATE = 48000  # samples per second of what is encoded: all encoders take it
 BIT_RATE = 160_000  # bits per second
 
@@ -40,8 +43,13 @@ def find_sound(path, excerpt: Excerpt = WHOLE) -> Sound | None:
     """
     require_file(path)
     with open_film(path, excerpt) as film, av.open(local_url(path)) as container:
-        known = [stream for stream in container.streams.audio if stream.codec_context]
-        return Sound(str(path), film.begin) if known else None
+        return Sound(str(path), film.begin) if heard_stream(container) else None
+
+
+def heard_stream(container):
+    """The sound that players choose; None where there is none that can be read."""
+    best = container.streams.best("audio")
+    return best if best is not None and best.codec_context is not None else None
 
 
 class SoundTrack:
@@ -61,15 +69,15 @@ class SoundTrack:
         self._waiting: tuple[float, av.Packet] | None = None
         try:
             self._input = av.open(local_url(sound.path))
-            self._source = next(s for s in self._input.streams.audio if s.codec_context)
+            self._source = heard_stream(self._input)
             self._packets = self._without_faults(self._begin(output, format))
             self._waiting = next(self._packets, None)
-        except (av.FFmpegError, StopIteration) as error:
+        except (av.FFmpegError, AttributeError) as error:
             self._complain(error)
 
     def _begin(self, output, format: str) -> Iterator:
         """The stream beside the frames, and what comes into it."""
-        if self._source.codec_context.name in COPIED[format]:
+        if self._source.codec_context.codec.canonical_name in COPIED[format]:
             self._stream = output.add_stream_from_template(self._source)
             return self._copied()
         channels = self._source.codec_context.layout.nb_channels
@@ -120,22 +128,30 @@ class SoundTrack:
             yield float(packet.pts * base), packet
 
     def _encoded(self) -> Iterator[tuple[float, av.Packet]]:
-        """The same, of frames that begin after the first one of the video."""
+        """The same, encoded, each where it belongs."""
         coder = self._stream.codec_context
         coder.open()
         resampler = av.AudioResampler(coder.format, coder.layout, RATE, coder.frame_size)
         heard = 0  # samples
-        for source in self._input.decode(self._source):
-            if source.time is None or source.time + source.samples / source.rate / 2 < (
-                self._sound.begin
-            ):
-                continue
-            for frame in resampler.resample(source):
-                frame.pts, heard = heard, heard + frame.samples
+        for source in chain(self._input.decode(self._source), [None]):
+            if source is not None:
+                late = self._samples_after_start(source)
+                if late is None:
+                    continue
+                if late - heard > GAP * RATE:  # sound that begins later, or a gap in it
+                    heard = late
+            frames = resampler.resample(source)
+            for frame in frames if source is not None else (*frames, None):
+                if frame is not None:
+                    frame.time_base = Fraction(1, RATE)
+                    frame.pts, heard = heard, heard + frame.samples
                 for packet in self._stream.encode(frame):
                     yield float(packet.pts * packet.time_base), packet
-        for frame in (*resampler.resample(None), None):
-            if frame is not None:
-                frame.pts, heard = heard, heard + frame.samples
-            for packet in self._stream.encode(frame):
-                yield float(packet.pts * packet.time_base), packet
+
+    def _samples_after_start(self, source: av.AudioFrame) -> int | None:
+        """Where a frame of sound belongs in the video; None before its beginning."""
+        if source.time is None:
+            return None
+        after = source.time - self._sound.begin
+        early = after + source.samples / source.sample_rate / 2 < 0
+        return None if early else round(max(0.0, after) * RATE)

@@ -6,7 +6,7 @@ Times are seconds on the clock of the file.
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean, median_low
 
 # Rates that cameras, screens and editors use. Files with coarse clocks only come near them.
 STANDARD = (
@@ -34,7 +34,7 @@ def usual_rate(times: Iterable[float], told: Iterable[Fraction] = ()) -> Fractio
     intervals = [after - before for before, after in pairwise(ordered)]
     if not intervals:
         return told[0] if told else None
-    middle = median(intervals)
+    middle = median_low(intervals)
     rate = 1 / fmean(i for i in intervals if abs(i - middle) <= ALIKE * middle)
     standard = min(STANDARD, key=lambda known: _distance(known, rate))
     close = [claim for claim in told if _distance(claim, rate) < NEAR]
@@ -60,7 +60,7 @@ def at_constant_rate(
             yield shown
             count += 1
         shown, end = frame, begin + length
-    while shown is not None and count < round((end - start) * fps):
+    while shown is not None and end > start and count < max(1, round((end - start) * fps)):
         yield shown
         count += 1
 
