@@ -140,6 +140,10 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         choices=("f32", "bf16", "auto"),
         help="arithmetic of the networks; auto is the device's own choice (default: auto)",
     )
+    _add_kept(add)
+
+
+def _add_kept(add) -> None:
     add("--only-result", action="store_true", help="do not show reference and pose beside it")
     add(
         "--preview",
