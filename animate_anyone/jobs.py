@@ -21,7 +21,7 @@ from .pose.keypoints import PoseSequence
 from .pose.keypoints_file import write_keypoints
 from .record import make_record, note_of, write_record
 from .run.pipeline import OVAnimateAnyonePipeline
-from .run.presets import resolve_sampling
+from .run.presets import Sampling, resolve_sampling
 from .run.size import resolve_size
 from .run.turns import Interrupted
 from .run.windows import count_windows, plan_windows
@@ -86,17 +86,21 @@ def check_run(pipe: OVAnimateAnyonePipeline, settings: AnimationSettings) -> Non
         settings.width,
         settings.height,
     )
-    resolve_sampling(
+    _sampling(pipe, settings)
+    longest = pipe.config.unet.motion_max_frames
+    check_context(settings.context_frames, settings.context_overlap, longest)
+    context = settings.context_frames, settings.context_overlap
+    plan_windows(settings.context_schedule, 1, *context, None)
+
+
+def _sampling(pipe: OVAnimateAnyonePipeline, settings: AnimationSettings) -> Sampling:
+    return resolve_sampling(
         settings.preset,
         pipe.generation_config,
         pipe.scheduler,
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
     )
-    longest = pipe.config.unet.motion_max_frames
-    check_context(settings.context_frames, settings.context_overlap, longest)
-    context = settings.context_frames, settings.context_overlap
-    plan_windows(settings.context_schedule, 1, *context, None)
 
 
 def make_latents(
@@ -148,7 +152,7 @@ def _kept_latents(pipe, inputs: Inputs, path: str) -> torch.Tensor:
 
 def tell_cost(pipe: OVAnimateAnyonePipeline, inputs: Inputs, settings: AnimationSettings) -> None:
     """Say how often the large network will run: that is most of the time."""
-    steps = settings.num_inference_steps or pipe.generation_config.num_inference_steps
+    steps = _sampling(pipe, settings).num_inference_steps
     frames = settings.num_frames or len(inputs.poses)
     context = settings.context_frames, settings.context_overlap
     windows = count_windows(settings.context_schedule, frames, *context, steps)
