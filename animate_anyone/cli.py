@@ -182,14 +182,10 @@ def _animation_settings(options, kept: dict):
     outputs = [Output(**output) for output in values["outputs"]]
     if options.output is not None:
         outputs = [Output(str(options.output))]
-    alone = options.only_result or not (values.get("reference") and _driver(values))
-    if alone:
+    driver = values.get("video") or values.get("pose")
+    if options.only_result or not (values.get("reference") and driver):
         outputs = [Output(output.path, only_result=True) for output in outputs]
     return AnimationSettings(**values | {"outputs": tuple(outputs)})
-
-
-def _driver(values: dict) -> str | None:
-    return values.get("video") or values.get("pose")
 
 
 def _page(options) -> None:

@@ -67,7 +67,8 @@ def check_files(settings: PoseSettings) -> tuple[int, int] | None:
     if settings.holds_keypoints:
         file = read_keypoints(settings.driver)
         return file.size
-    (check_is_film if settings.video else check_is_poses)(settings.driver)
+    if settings.video is not None:  # a pose video is looked at when it is read, before networks
+        check_is_film(settings.driver)
     with open_film(settings.driver, settings.excerpt) as film:
         wanted, there = settings.num_frames or 0, film.num_frames
         if film.is_counted and there < wanted:

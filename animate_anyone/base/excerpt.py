@@ -41,11 +41,6 @@ class Excerpt:
         rest = max(0.0, whole - self.start)
         return rest if self.duration is None else min(rest, self.duration)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all frames are used, as they are."""
-        return self == WHOLE
-
 
 def _number(value) -> float:
     """The value, or not a number."""

@@ -17,7 +17,7 @@ from PIL import Image
 from ..base.excerpt import WHOLE, Excerpt
 from ..base.files import local_url, require_file
 from .images import to_rgb
-from .timing import at_constant_rate, usual_rate
+from .timing import frames_of, usual_rate
 from .upright import to_picture
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Film:
     fps         frames per second of `frames`
     num_frames  about how many there are; 0 where the file does not say
     is_counted  whether the file itself counts its frames
-    own_fps     frames per second of the file
+    is_hdr      whether its colours have more light than sRGB: they come out pale
     begin       when the first frame is shown, in seconds on the file's clock
     """
 
@@ -83,9 +83,9 @@ class Film:
     size: tuple[int, int]
     fps: Fraction
     num_frames: int
-    own_fps: Fraction
     begin: float
     is_counted: bool = False
+    is_hdr: bool = False
 
 
 @contextmanager
@@ -111,20 +111,16 @@ def open_film(path, excerpt: Excerpt = WHOLE, background: str = "black") -> Iter
             begin = clock.begin + excerpt.start
             fps = excerpt.rate(clock.fps)
             decoded = _decode(container, stream, clock, excerpt.start, path)
-            wanted = at_constant_rate(decoded, fps, begin)
-            if excerpt.duration is not None:
-                wanted = islice(wanted, max(1, round(excerpt.duration * fps)))
+            wanted = frames_of(decoded, excerpt, clock.fps, clock.begin)
             aspect = stream.sample_aspect_ratio
             pictures = (to_picture(frame, aspect, background) for frame in wanted)
             first = next(pictures, None)
             if first is None:
                 raise ValueError(_why_empty(path, excerpt, clock))
             count = round(excerpt.length(clock.length) * fps)
-            if stream.codec_context.color_trc in HDR:
-                logger.warning("%s is an HDR film: its colours will be pale", path)
             frames = chain([first], pictures)
-            counted = stream.frames > 0
-            yield Film(frames, first.size, fps, count, clock.fps, begin, counted)
+            counted, hdr = stream.frames > 0, stream.codec_context.color_trc in HDR
+            yield Film(frames, first.size, fps, count, begin, counted, hdr)
     except (av.FFmpegError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path} is not a readable video ({reason})") from error

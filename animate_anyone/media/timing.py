@@ -5,8 +5,10 @@ Times are seconds on the clock of the file.
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import fmean, median_low
+
+from ..base.excerpt import Excerpt
 
 # Rates that cameras, screens and editors use. Files with coarse clocks only come near them.
 STANDARD = (
@@ -41,6 +43,24 @@ def usual_rate(times: Iterable[float], told: Iterable[Fraction] = ()) -> Fractio
     if _distance(standard, rate) < (EXACT if close else ROUGH):
         return standard
     return close[0] if close else Fraction(rate).limit_denominator(1001)
+
+
+def frames_of(
+    timed: Iterable[tuple[float, float, object]], excerpt: Excerpt, own: Fraction, begin: float = 0
+) -> Iterator:
+    """What an excerpt shows, at a constant rate.
+
+    Args:
+        timed: see `at_constant_rate`.
+        excerpt: which part, and how many frames per second.
+        own: frames per second of the whole.
+        begin: of the whole.
+    """
+    rate = excerpt.rate(own)
+    shown = at_constant_rate(timed, rate, begin + excerpt.start)
+    if excerpt.duration is None:
+        return shown
+    return islice(shown, max(1, round(excerpt.duration * rate)))
 
 
 def at_constant_rate(

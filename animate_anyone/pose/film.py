@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tqdm.auto import tqdm
 from ..base.excerpt import WHOLE, Excerpt
 from ..base.tables import spoken
 from ..media.read import hint_at_rate, open_film
-from ..media.timing import at_constant_rate
+from ..media.timing import frames_of
 from .detect import open_detector
 from .detector import PoseDetector
 from .draw import draw_pose
@@ -59,6 +58,8 @@ def find_poses(
     detector = opened(detector)
     with open_film(video, excerpt) as film:
         hint_at_rate(video, film.fps)
+        if film.is_hdr:
+            logger.warning("%s is an HDR film: its colours will be pale", video)
         total = min(num_frames or film.num_frames, film.num_frames) or num_frames or 0
         people = detector.follow(islice(film.frames, num_frames))
         with closing(watched(people, total, on_frame)) as seen:  # its bar ends before an error
@@ -104,22 +105,13 @@ def read_poses(
             excerpt begins after the end.
     """
     file = read_keypoints(path)
-    people, fps = file.people, file.fps
-    if not excerpt.is_whole:
-        people, fps = _excerpt_of(people, fps, excerpt), excerpt.rate(fps)
+    length = float(1 / file.fps)
+    timed = ((index * length, length, frame) for index, frame in enumerate(file.people))
+    people = list(islice(frames_of(timed, excerpt, file.fps), num_frames))
     if not people:
         raise ValueError(f"start must be before the end of {path}, got {excerpt.start:g}")
-    people = people[:num_frames]
+    fps = excerpt.rate(file.fps)
     return performer_of(str(path), people, file.size, fps, person, smooth=False)
-
-
-def _excerpt_of(people: Sequence, fps: Fraction, excerpt: Excerpt) -> Sequence:
-    """Everybody in each frame of an excerpt."""
-    length = float(1 / fps)
-    timed = ((index * length, length, frame) for index, frame in enumerate(people))
-    rate = excerpt.rate(fps)
-    count = round(excerpt.length(len(people) * length) * rate)
-    return list(islice(at_constant_rate(timed, rate, excerpt.start), count))
 
 
 def performer_of(name: str, people, size, fps, person, smooth: bool = True) -> PoseSequence:

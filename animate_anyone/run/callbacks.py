@@ -22,7 +22,7 @@ def watching(pipe, callback: Callable | None) -> Iterator[Callable]:
             bar.update()
             if callback is None:
                 return latents
-            values = {"latents": latents, "pred_original_sample": clean}
+            values = {"latents": latents, "pred_original_sample": clean()}
             answer = callback(pipe, step, timestep, values)
             check_type("answer of callback_on_step_end", answer, Mapping | None)
             changed = (answer or {}).get("latents", latents)

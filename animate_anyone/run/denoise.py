@@ -6,6 +6,7 @@ Axes: c latent channels, f frames, h w latent rows and columns.
 import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -63,8 +64,8 @@ def denoise(
         windows: called with (step, number of steps), see `context_schedule`. Steps that run the
             last layer alone keep to those of the step before.
         generator: noise source of schedulers that add noise in a step.
-        on_step_end: called with (step, timestep, latents, clean), see `predicted_clean`; the
-            latents that it returns go on.
+        on_step_end: called with (step, timestep, latents, clean); clean() is `predicted_clean` of
+            this step. The latents that it returns go on.
         map_windows: calls a function for each window, as `map` does; that of an executor does it
             for several at a time.
     """
@@ -98,7 +99,7 @@ def denoise(
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extras)[0]
         check_finite(f"latents after step {step + 1}, at guidance_scale {scale},", latents.numpy())
         if on_step_end is not None:
-            clean = predicted_clean(scheduler, sample, prediction, timestep)
+            clean = partial(predicted_clean, scheduler, sample, prediction, timestep)
             latents = on_step_end(step, timestep, latents, clean)
     return latents
 

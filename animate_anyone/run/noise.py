@@ -7,7 +7,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from ..base.checks import check_choice
-from .windows import CONTEXT_FRAMES, CONTEXT_OVERLAP
+from ..base.layout import CONTEXT_FRAMES, CONTEXT_OVERLAP
 
 NOISE_TYPES = ("growing", "shuffled", "whole")
 

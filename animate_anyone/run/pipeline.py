@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..base.checks import check_choice, check_context, check_frames, check_images, check_type
 from ..base.config import GenerationConfig, ModelConfig
-from ..base.layout import DEEP_FEATURES, FITS
+from ..base.layout import CONTEXT_FRAMES, CONTEXT_OVERLAP, DEEP_FEATURES, FITS
 from ..base.manifest import read_manifest
 from ..base.verify import Verification
 from ..media.images import fit_image
@@ -28,7 +28,7 @@ from .noise import initial_noise, resolve_noise_type
 from .presets import build_scheduler, resolve_sampling
 from .size import resolve_size
 from .turns import Turns
-from .windows import CONTEXT_FRAMES, CONTEXT_OVERLAP, mapping, plan_windows
+from .windows import mapping, plan_windows
 
 
 class OVAnimateAnyonePipeline:
